@@ -1,0 +1,1 @@
+"""Thin Ray Serve shells around the library."""

@@ -1,0 +1,48 @@
+"""`serve_config.yaml` -> `build(args)` -> one application: an ingress and one deployment per model."""
+
+# No postponed annotations here: Serve reads the type of `args` from the signature to validate them.
+from typing import Literal
+
+import ray
+from pydantic import BaseModel
+from ray import serve
+
+from deployments.ingress import Ingress
+from deployments.registry import find_deployments, ingress_options
+from satellite.config import EnvironmentConfig, load_environment
+from satellite.settings import Settings
+
+
+class AppArgs(BaseModel, extra="forbid"):
+    """The `args` of the application in a Serve config file.
+
+    Attributes:
+        environment: which file of `configs/environments/` applies.
+    """
+
+    environment: str = "local"
+
+
+def build(args: AppArgs) -> serve.Application:
+    """Build the application `satellite`. Serve calls this on the cluster."""
+    settings = Settings()
+    environment = load_environment(settings.root / "configs", args.environment)
+    gpus = ray.cluster_resources().get("GPU", 0)
+    models = find_deployments(settings, resolve_profile(settings, environment, gpus))
+    ingress = serve.deployment(Ingress).options(
+        name="Ingress", **ingress_options(environment.ingress, models)
+    )
+    return ingress.bind(
+        settings,
+        {name: model.spec.file for name, model in models.items()},
+        {name: model.bind(settings) for name, model in models.items()},
+        {name: model.details() for name, model in models.items()},
+    )
+
+
+def resolve_profile(settings: Settings, environment: EnvironmentConfig, gpus: float) -> Literal["cpu", "gpu"]:
+    """Which resources the models ask for: the setting, else the environment's, else what the cluster has."""
+    for profile in (settings.profile, environment.profile):
+        if profile != "auto":
+            return profile
+    return "gpu" if gpus else "cpu"

@@ -1,0 +1,124 @@
+"""The ingress: HTTP and WebSocket in, jobs out to the models' replicas."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import orjson
+from fastapi import FastAPI
+from ray import serve
+from ray.exceptions import RayError, RayTaskError
+from ray.serve.exceptions import RayServeException
+from ray.serve.handle import DeploymentHandle
+
+from deployments.cluster_view import ClusterView
+from deployments.logs import configure_logging
+from deployments.metrics import RayMetrics
+from satellite.api.app import create_app
+from satellite.api.context import ApiContext
+from satellite.api.inference import accepted_body
+from satellite.batching import Chunk, ChunkResult
+from satellite.catalog import Catalog, CatalogEntry
+from satellite.config import ModelConfig
+from satellite.dispatch import ModelQueue
+from satellite.errors import ConfigError, ReplicaDied
+from satellite.events import EventHub
+from satellite.registry import load_model
+from satellite.service import Service
+from satellite.settings import Settings
+from satellite.store import Store
+
+
+@serve.ingress()
+class Ingress:
+    """The front door. `serve.ingress` gives it its ASGI application once it is constructed.
+
+    Args:
+        settings: the settings it was built with.
+        models: for each model its file, its handle and what its deployment was configured with.
+    """
+
+    async def __init__(
+        self,
+        settings: Settings,
+        model_files: dict[str, str],
+        handles: dict[str, DeploymentHandle],
+        details: dict[str, dict[str, Any]],
+    ) -> None:
+        configure_logging()
+        if settings.database_url is None or settings.redis_url is None:
+            raise ConfigError(
+                "SATELLITE_DATABASE_URL and SATELLITE_REDIS_URL must be set on the cluster; "
+                "`satellite up` starts embedded servers and sets them"
+            )
+        specs = {name: load_model(Path(file)) for name, file in model_files.items()}
+        self._entries = {name: CatalogEntry(spec=spec, config=ModelConfig()) for name, spec in specs.items()}
+        self._queues = {
+            name: ModelQueue(
+                name, entry.config.batching, _sender(handles[name]), max_queued=settings.max_queued
+            )
+            for name, entry in self._entries.items()
+        }
+        events = EventHub(settings.redis_url, result_cache_s=settings.result_cache_s)
+        self._service = Service(
+            catalog=Catalog(self._entries),
+            queues=self._queues,
+            store=await Store.open(settings.database_url, pool_size=settings.database_pool_size),
+            events=events,
+            metrics=RayMetrics(),
+        )
+        await events.start()
+        app_name = serve.get_replica_context().app_name
+        self._cluster = ClusterView(app_name, list(specs), self._on_cluster_change)
+        self._context = ApiContext(
+            service=self._service, settings=settings, cluster=self._cluster, details=details
+        )
+
+    def reconfigure(self, user_config: dict[str, Any]) -> None:
+        """Take over the models' settings while running. Serve calls this at start and after a deploy."""
+        for name, fields in user_config["models"].items():
+            if name in self._entries:
+                config = ModelConfig.model_validate(fields)
+                self._entries[name] = CatalogEntry(spec=self._entries[name].spec, config=config)
+                self._queues[name].batching = config.batching
+
+    def __serve_build_asgi_app__(self) -> FastAPI:
+        """Called by Serve after the constructor."""
+        return create_app(self._context)
+
+    async def submit(self, model_name: str, data: Any, config: dict[str, Any]) -> dict[str, Any]:
+        """`POST /api/v1/inference/submit` for callers that hold a handle."""
+        return accepted_body(await self._service.submit(model_name, data, config))
+
+    async def result(self, job_id: str, wait_s: float = 0) -> dict[str, Any]:
+        """`GET /api/v1/inference/result/{job_id}` for callers that hold a handle."""
+        _, body = await self._service.result(UUID(job_id), wait_s=wait_s)
+        return orjson.loads(body)
+
+    async def __del__(self) -> None:
+        """Called by Serve when the replica stops, after its requests have been answered."""
+        if hasattr(self, "_cluster"):
+            self._cluster.close()
+            await self._service.close()
+
+    def _on_cluster_change(self) -> None:
+        for name, state in self._cluster.deployments().items():
+            self._queues[name].set_replicas(state.running)
+
+
+def _sender(handle: DeploymentHandle) -> Callable[[Chunk], Awaitable[ChunkResult]]:
+    """Hands a chunk to a replica, and says `ReplicaDied` for everything that kept it from answering."""
+    run_chunk = handle.run_chunk  # a handle's method is made once, not per call
+
+    async def send(chunk: Chunk) -> ChunkResult:
+        try:
+            return await run_chunk.remote(chunk)
+        except RayTaskError:
+            raise  # the replica answered, with an error of its own
+        except (RayError, RayServeException) as error:
+            raise ReplicaDied(f"the replica that held this request died ({type(error).__name__})") from error
+
+    return send

@@ -1,0 +1,84 @@
+"""Maps every registered model to the Serve deployment that runs it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from ray import serve
+from ray.serve.config import AutoscalingConfig
+
+from deployments.model_replica import ModelReplica
+from satellite.config import IngressConfig, ModelConfig, Resources, load_model_config
+from satellite.errors import ConfigError
+from satellite.model import ModelSpec
+from satellite.registry import load_models
+from satellite.settings import Settings
+
+# Far above what the queues hand over, so that Serve's own limit never splits a batch.
+MAX_ONGOING_CHUNKS = 256
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelDeployment:
+    """One model on its way to becoming a deployment."""
+
+    spec: ModelSpec
+    config: ModelConfig
+    resources: Resources
+
+    def options(self) -> dict[str, Any]:
+        """The Serve options of the deployment, in the form that a Serve config file takes too."""
+        return {
+            "ray_actor_options": self.resources.model_dump(),
+            "max_ongoing_requests": max(MAX_ONGOING_CHUNKS, self.config.batching.max_batch_size),
+            "autoscaling_config": autoscaling(self.spec.name, self.config.autoscaling),
+            "user_config": {"batching": self.config.batching.model_dump()},
+            "graceful_shutdown_timeout_s": self.config.graceful_shutdown_timeout_s,
+        }
+
+    def details(self) -> dict[str, Any]:
+        """What `/api/v1/models` shows of it."""
+        return {"resources": self.resources.model_dump(), "autoscaling": self.config.autoscaling}
+
+    def bind(self, settings: Settings) -> serve.Application:
+        """The deployment, ready to be part of an application."""
+        deployment = serve.deployment(ModelReplica).options(name=self.spec.name, **self.options())
+        return deployment.bind(self.spec.file, settings.torch_threads)
+
+
+def find_deployments(settings: Settings, profile: str) -> dict[str, ModelDeployment]:
+    """Every model in `models/` with its config, under the profile `cpu` or `gpu`."""
+    found = {}
+    for name, spec in load_models(settings.root / "models").items():
+        config = load_model_config(settings.root / "configs", name)
+        resources = config.gpu if profile == "gpu" else config.cpu
+        found[name] = ModelDeployment(spec=spec, config=config, resources=resources)
+    return found
+
+
+def ingress_options(config: IngressConfig, models: dict[str, ModelDeployment]) -> dict[str, Any]:
+    """The Serve options of the ingress, in the form that a Serve config file takes too."""
+    return {
+        "ray_actor_options": {"num_cpus": config.num_cpus},
+        "max_ongoing_requests": config.max_ongoing_requests,
+        "autoscaling_config": autoscaling("Ingress", config.autoscaling),
+        "user_config": {"models": {name: model.config.model_dump() for name, model in models.items()}},
+        "graceful_shutdown_timeout_s": config.graceful_shutdown_timeout_s,
+    }
+
+
+def autoscaling(name: str, fields: dict[str, Any]) -> dict[str, Any]:
+    """Check that these are fields of Serve's AutoscalingConfig, and return them.
+
+    Raises:
+        ConfigError: a field is unknown or wrong.
+    """
+    unknown = set(fields) - set(AutoscalingConfig.model_fields)
+    if unknown:
+        raise ConfigError(f"{name}: autoscaling has no field {', '.join(sorted(unknown))}")
+    try:
+        AutoscalingConfig(**fields)
+    except ValueError as error:
+        raise ConfigError(f"{name}: autoscaling: {error}") from None
+    return fields

@@ -1,0 +1,1 @@
+"""One file per model. A file dropped here is found, validated, deployed and documented."""

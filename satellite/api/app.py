@@ -1,0 +1,51 @@
+"""The FastAPI application: middleware, routes, errors and documentation, in one place."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from fastapi import FastAPI
+from starlette.responses import FileResponse
+
+from satellite import __version__
+from satellite.api import health, inference, models, openapi, problems, websocket
+from satellite.api.context import ApiContext
+from satellite.api.middleware import RequestIdMiddleware
+
+_PAGE = Path(__file__).parent / "page.html"
+
+DESCRIPTION = """
+Submit a job, get an id at once, read the result later or watch it arrive.
+
+Errors are RFC 9457 problems: decide by `code`, read `detail`, quote `request_id`.
+Live events come over the WebSocket at `/api/v1/ws`.
+"""
+
+
+def create_app(context: ApiContext) -> FastAPI:
+    """Build the application that serves `context`."""
+    app = FastAPI(
+        title="Satellite",
+        version=__version__,
+        description=DESCRIPTION,
+        # A body is read once, by the route that knows its limit; nothing is parsed before.
+        openapi_tags=[
+            {"name": "inference", "description": "Jobs and synchronous requests."},
+            {"name": "models", "description": "What can be asked."},
+            {"name": "health", "description": "How the system is."},
+        ],
+    )
+    app.state.context = context
+    app.add_middleware(RequestIdMiddleware)
+    problems.install(app)
+    openapi.install(app, context.service.catalog)
+    app.include_router(inference.router)
+    app.include_router(models.router)
+    app.include_router(health.router)
+    app.include_router(websocket.router)
+    app.add_api_route("/", _page, include_in_schema=False)
+    return app
+
+
+async def _page() -> FileResponse:
+    return FileResponse(_PAGE, media_type="text/html")

@@ -1,0 +1,170 @@
+"""The answers of the API, for its documentation. The hot paths write these shapes themselves."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any, Literal
+from uuid import UUID
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Status = Literal["queued", "running", "succeeded", "failed", "cancelled", "expired", "dead"]
+
+_JOB_ID = "0193f3a2-6c1e-7b52-9d5e-3c1f0a2b4c5d"
+
+
+class ProblemEntry(BaseModel):
+    """One place in the request that does not fit."""
+
+    pointer: str = Field(description="JSON pointer (RFC 6901) to the place.", examples=["/data/3"])
+    detail: str
+
+
+class Problem(BaseModel):
+    """An error (RFC 9457)."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "example": {
+                "type": "urn:satellite:problem:model_not_found",
+                "title": "No such model",
+                "status": 404,
+                "detail": "there is no model 'lstm_timeserie'; did you mean 'lstm_timeseries'?",
+                "code": "model_not_found",
+                "request_id": "6f1d7e0a4c2b4f0c9a51",
+            }
+        }
+    )
+
+    type: str
+    title: str
+    status: int
+    detail: str = Field(description="What happened and what to do.")
+    code: str = Field(description="Stable: decide by this, not by the text.")
+    request_id: str | None
+    errors: list[ProblemEntry] | None = None
+    retry_after_s: int | None = None
+
+
+class Links(BaseModel):
+    """Where to go on."""
+
+    result: str
+    wait: str
+    model: str
+    events: str
+
+
+class Accepted(BaseModel):
+    """A job was stored."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "example": {
+                "job_id": _JOB_ID,
+                "status": "queued",
+                "model_name": "lstm_timeseries",
+                "created_at": "2026-01-05T12:00:00.123Z",
+                "links": {
+                    "result": f"/api/v1/inference/result/{_JOB_ID}",
+                    "wait": f"/api/v1/inference/result/{_JOB_ID}?wait_s=30",
+                    "model": "/api/v1/models/lstm_timeseries",
+                    "events": "/api/v1/ws",
+                },
+            }
+        }
+    )
+
+    job_id: UUID
+    status: Status
+    model_name: str
+    created_at: datetime
+    links: Links
+
+
+class JobError(BaseModel):
+    """Why a job failed."""
+
+    code: str
+    title: str
+    detail: str
+
+
+class JobResult(BaseModel):
+    """A job as it is now."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "example": {
+                "job_id": _JOB_ID,
+                "status": "succeeded",
+                "model_name": "moving_average",
+                "model_version": "1.0.0",
+                "result": {"forecast": [3.19, 3.19]},
+                "error": None,
+                "attempt": 1,
+                "created_at": "2026-01-05T12:00:00.123Z",
+                "started_at": "2026-01-05T12:00:02.125Z",
+                "finished_at": "2026-01-05T12:00:02.131Z",
+            }
+        }
+    )
+
+    job_id: UUID | None = Field(description="null for a predict that was not stored.")
+    status: Status
+    model_name: str
+    model_version: str | None = Field(description="The version that ran.")
+    result: dict[str, Any] | None = Field(description="The model's Output, once the job has succeeded.")
+    error: JobError | None
+    attempt: int
+    created_at: datetime
+    started_at: datetime | None
+    finished_at: datetime | None
+
+
+class ModelInfo(BaseModel):
+    """A model and its deployment."""
+
+    name: str
+    version: str = Field(description="The version that answers.")
+    versions: list[str]
+    description: str
+    state: str = Field(description="The deployment's state as Ray Serve reports it.", examples=["HEALTHY"])
+    message: str
+    replicas: dict[str, int] = Field(description="By replica state.", examples=[{"RUNNING": 1}])
+    waiting: int = Field(description="Requests that wait in the queue of the ingress that answers.")
+    batching: dict[str, Any]
+    autoscaling: dict[str, Any] = Field(description="Ray Serve's AutoscalingConfig, as set.")
+    resources: dict[str, Any] = Field(description="What one replica asks Ray for.")
+    input_schema: dict[str, Any] = Field(description="JSON Schema of `data`.")
+    config_schema: dict[str, Any] = Field(description="JSON Schema of `config`.")
+    output_schema: dict[str, Any] = Field(description="JSON Schema of `result`.")
+    example: dict[str, Any] = Field(description="A whole request body that works.")
+
+
+class ModelList(BaseModel):
+    """All models."""
+
+    models: list[ModelInfo]
+
+
+class PartHealth(BaseModel):
+    """One part of the system."""
+
+    state: Literal["ok", "degraded", "down"]
+    latency_ms: float | None = None
+    detail: str | None = None
+
+
+class Health(BaseModel):
+    """The state of every part. `accepting` is what the HTTP status says: 200 or 503."""
+
+    state: Literal["ok", "degraded", "down"]
+    accepting: bool
+    parts: dict[str, PartHealth]
+
+
+class Alive(BaseModel):
+    """This process answers."""
+
+    state: Literal["ok"] = "ok"

@@ -1,0 +1,212 @@
+"""`WS /api/v1/ws`: watch jobs and models, and submit jobs, over one socket.
+
+Every message is one JSON object. From the client, with an optional `ref` that the answer carries back:
+
+- `{"subscribe": {"job_id": ...}}`: the job as it is now, then every change to the terminal one.
+- `{"subscribe": {"model_name": ...}}`: the model as it is now, then the events of all its jobs.
+- `{"unsubscribe": {...}}`: the same object ends it.
+- `{"submit": {"model_name": ..., "data": ..., "config": ...}}`: accepts a job and subscribes to it.
+- `{"ping": ...}`: answered with `{"type": "pong", "ping": ...}`.
+
+From the server, told apart by `type`: `job`, `model`, `accepted`, `unsubscribed`, `pong`, `ping` (sent when
+nothing else was for a while) and `problem` (RFC 9457). A mistake in one message leaves the socket open.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncGenerator
+from typing import Any, cast
+from uuid import UUID
+
+import orjson
+from fastapi import APIRouter, WebSocket, WebSocketDisconnect
+
+from satellite.api.body import parse_inference, parse_json
+from satellite.api.context import ApiContext, context_of
+from satellite.api.inference import accepted_body
+from satellite.api.models import describe
+from satellite.api.problems import problem
+from satellite.errors import BodyTooLarge, InvalidRequest, SatelliteError, SlowReader
+from satellite.events import model_channel
+
+router = APIRouter()
+
+MAX_UNSENT = 1000
+MAX_SUBSCRIPTIONS = 1000
+PING_INTERVAL_S = 20.0
+# A peer that takes nothing for this long is gone, or as good as gone.
+SEND_TIMEOUT_S = 30.0
+
+CLOSE_TOO_BIG = 1009
+CLOSE_TRY_LATER = 1013
+
+
+@router.websocket("/api/v1/ws")
+async def websocket(socket: WebSocket) -> None:
+    """Serve one socket until either side ends it."""
+    await socket.accept()
+    await _Session(socket, context_of(socket)).serve()
+
+
+class _Session:
+    def __init__(self, socket: WebSocket, context: ApiContext) -> None:
+        self._socket = socket
+        self._context = context
+        self._service = context.service
+        self._unsent: asyncio.Queue[bytes] = asyncio.Queue(MAX_UNSENT)
+        self._watching: dict[str, asyncio.Task[None]] = {}
+        self._fatal: asyncio.Future[tuple[SatelliteError, int]] = asyncio.get_running_loop().create_future()
+
+    async def serve(self) -> None:
+        """Read, send and watch, until the peer goes or must be let go."""
+        reader = asyncio.create_task(self._read())
+        sender = asyncio.create_task(self._send())
+        try:
+            await asyncio.wait({reader, sender, self._fatal}, return_when=asyncio.FIRST_COMPLETED)
+            if self._fatal.done() and not reader.done():
+                error, code = self._fatal.result()
+                with contextlib.suppress(Exception):
+                    async with asyncio.timeout(1):
+                        await self._socket.send_text(orjson.dumps(self._problem(error)).decode())
+                        await self._socket.close(code)
+        finally:
+            tasks = [reader, sender, *self._watching.values()]
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _read(self) -> None:
+        limit = self._context.settings.max_body_bytes
+        with contextlib.suppress(WebSocketDisconnect):
+            while True:
+                message = await self._socket.receive()
+                if message["type"] == "websocket.disconnect":
+                    return
+                text = message.get("text") or message.get("bytes") or b""
+                if len(text) > limit:
+                    self._end(BodyTooLarge(f"a message may be {limit} bytes long"), CLOSE_TOO_BIG)
+                    return
+                ref: Any = None
+                try:
+                    request = parse_json(text)
+                    if not isinstance(request, dict):
+                        raise InvalidRequest('a message is an object, such as {"subscribe": {"job_id": ...}}')
+                    fields = cast("dict[str, Any]", request)
+                    ref = fields.pop("ref", None)
+                    await self._handle(fields, ref)
+                except SatelliteError as error:
+                    self._put({**self._problem(error), "ref": ref})
+
+    async def _handle(self, fields: dict[str, Any], ref: Any) -> None:
+        match fields:
+            case {"subscribe": dict() as target} if len(fields) == 1:
+                self._subscribe(cast("dict[str, Any]", target))
+            case {"unsubscribe": dict() as target} if len(fields) == 1:
+                key = _key(cast("dict[str, Any]", target))
+                task = self._watching.pop(key, None)
+                if task is not None:
+                    task.cancel()
+                self._put({"type": "unsubscribed", **target, "ref": ref})
+            case {"submit": body} if len(fields) == 1:
+                request = parse_inference(body)
+                job = await self._service.submit(request.model_name, request.data, request.config)
+                self._put({"type": "accepted", **accepted_body(job), "ref": ref})
+                self._subscribe({"job_id": str(job.job_id)})
+            case {"ping": value} if len(fields) == 1:
+                self._put({"type": "pong", "ping": value, "ref": ref})
+            case _:
+                raise InvalidRequest("a message has one of: subscribe, unsubscribe, submit, ping (and ref)")
+
+    def _subscribe(self, target: dict[str, Any]) -> None:
+        key = _key(target)
+        if key in self._watching:
+            return
+        if len(self._watching) >= MAX_SUBSCRIPTIONS:
+            raise InvalidRequest(f"a socket may have {MAX_SUBSCRIPTIONS} subscriptions; open another one")
+        if "job_id" in target:
+            stream = self._service.watch(UUID(target["job_id"]))
+        else:
+            stream = self._model_stream(self._service.catalog.find(target["model_name"]).spec.name)
+        task = asyncio.create_task(self._forward(stream, key))
+        self._watching[key] = task
+
+    async def _forward(self, stream: AsyncGenerator[bytes], key: str) -> None:
+        try:
+            async with contextlib.aclosing(stream):
+                async for message in stream:
+                    self._put_bytes(message)
+        except SlowReader as error:
+            self._end(error, CLOSE_TRY_LATER)
+        except SatelliteError as error:
+            self._put({**self._problem(error), "subscription": key})
+        finally:
+            if self._watching.get(key) is asyncio.current_task():  # not one subscribed to it anew
+                del self._watching[key]
+
+    async def _model_stream(self, name: str) -> AsyncGenerator[bytes]:
+        async with self._service.events.subscribe(model_channel(name)) as subscription:
+            info = describe(name, self._context)
+            shown = ("name", "version", "state", "message", "replicas", "waiting")
+            yield orjson.dumps({"type": "model", **{key: info[key] for key in shown}})
+            while True:
+                event = await subscription.get()
+                if event is not None:
+                    yield orjson.dumps(
+                        {"type": "job", **event.to_dict(), "job": None}, option=orjson.OPT_UTC_Z
+                    )
+
+    async def _send(self) -> None:
+        while True:
+            try:
+                async with asyncio.timeout(PING_INTERVAL_S):
+                    message = await self._unsent.get()
+            except TimeoutError:
+                message = b'{"type":"ping"}'
+            try:
+                async with asyncio.timeout(SEND_TIMEOUT_S):
+                    await self._socket.send_text(message.decode())
+            except TimeoutError:
+                self._end(SlowReader(f"nothing was read for {SEND_TIMEOUT_S:g} s"), CLOSE_TRY_LATER)
+                return
+            except (WebSocketDisconnect, RuntimeError):
+                return  # the peer has gone
+
+    def _put(self, message: dict[str, Any]) -> None:
+        if message.get("ref", ...) is None:
+            del message["ref"]
+        self._put_bytes(orjson.dumps(message, option=orjson.OPT_UTC_Z))
+
+    def _put_bytes(self, message: bytes) -> None:
+        try:
+            self._unsent.put_nowait(message)
+        except asyncio.QueueFull:
+            error = SlowReader(f"{MAX_UNSENT} messages are waiting to be read; connect again and read faster")
+            self._end(error, CLOSE_TRY_LATER)
+
+    def _problem(self, error: SatelliteError) -> dict[str, Any]:
+        body = problem(error, self._socket.scope.get("request_id"))
+        return {**body, "problem_type": body["type"], "type": "problem"}
+
+    def _end(self, error: SatelliteError, close_code: int) -> None:
+        if not self._fatal.done():
+            self._fatal.set_result((error, close_code))
+
+
+def _key(target: dict[str, Any]) -> str:
+    """The canonical form of what is subscribed to.
+
+    Raises:
+        InvalidRequest: it is neither a job nor a model.
+    """
+    match target:
+        case {"job_id": str(job_id)} if len(target) == 1:
+            try:
+                return f"job:{UUID(job_id)}"
+            except ValueError:
+                raise InvalidRequest(f"job_id: {job_id[:80]!r} is not a UUID") from None
+        case {"model_name": str(name)} if len(target) == 1:
+            return f"model:{name}"
+        case _:
+            raise InvalidRequest('subscribe to {"job_id": ...} or {"model_name": ...}')

@@ -1,0 +1,75 @@
+"""What travels between an ingress and a model replica, and how big it counts in the batch queue."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from satellite.errors import InferenceError
+
+
+class FlushReason(StrEnum):
+    """Why a batch left its queue."""
+
+    FULL = "full"  # it held max_batch_size requests
+    TIMER = "timer"  # its oldest request had waited batch_wait_timeout_s
+    FLUSH = "flush"  # a request that must not wait was in it, and a replica was free
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """1 to `max_batch_size` requests that go to a replica in one handle call.
+
+    Attributes:
+        items: for each request its `data` and its `config`, as plain JSON values, already validated.
+        flush: the batch that takes this chunk in leaves at once instead of waiting for more.
+    """
+
+    items: Sequence[tuple[Any, dict[str, Any]]]
+    flush: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What came of one request: exactly one of the two is set.
+
+    Attributes:
+        output: the model's `Output` as JSON, ready to be stored and sent.
+        error: why there is none.
+    """
+
+    output: bytes | None = None
+    error: InferenceError | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChunkResult:
+    """A replica's answer to one chunk.
+
+    Attributes:
+        outcomes: one per item of the chunk, in its order.
+        batch_id: the batch the chunk was computed in; chunks of several callers can share one.
+        batch_size: how many requests that batch held.
+        started_at_s: when the batch began to compute, seconds since the epoch by the replica's clock.
+        compute_s: how long it computed.
+    """
+
+    outcomes: Sequence[Outcome]
+    model_version: str
+    replica_id: str
+    batch_id: str
+    batch_size: int
+    started_at_s: float
+    compute_s: float
+
+
+def batch_size(chunks: Sequence[Chunk], max_batch_size: int) -> int:
+    """How full a batch of these chunks counts, for `@serve.batch(batch_size_fn=...)`.
+
+    A chunk marked `flush` counts as filling the batch, so that it leaves at once, yet more chunks can still
+    join while they really fit. It must never raise: an exception in there hangs Serve's batcher for good.
+    """
+    size = sum(len(chunk.items) for chunk in chunks)
+    return max(size, max_batch_size) if any(chunk.flush for chunk in chunks) else size

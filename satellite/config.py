@@ -1,0 +1,112 @@
+"""The YAML files under `configs/`, validated: one per model, one per environment."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from satellite.errors import ConfigError
+
+C = TypeVar("C", bound=BaseModel)
+
+
+class _Config(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Resources(_Config):
+    """What one replica asks Ray for. Fractions share a CPU or GPU."""
+
+    num_cpus: float = Field(default=0.25, ge=0)
+    num_gpus: float = Field(default=0, ge=0)
+
+
+class Batching(_Config):
+    """When a batch leaves: `max_batch_size` requests, or `batch_wait_timeout_s` after its oldest came."""
+
+    max_batch_size: int = Field(default=8, ge=1, le=1024)
+    batch_wait_timeout_s: float = Field(default=2.0, ge=0, le=60)
+    flush: Literal["window", "idle"] = Field(
+        default="window",
+        description="idle: a free replica takes what is there at once; window: jobs wait for company.",
+    )
+
+
+class ModelConfig(_Config):
+    """`configs/models/<name>.yaml`. Every field has a default: a model needs no file here."""
+
+    cpu: Resources = Field(default=Resources(), description="Resources under the profile `cpu`.")
+    gpu: Resources = Field(
+        default=Resources(num_cpus=0.25, num_gpus=0.25),
+        description="Resources under the profile `gpu`.",
+    )
+    batching: Batching = Batching()
+    autoscaling: dict[str, Any] = Field(
+        default={"min_replicas": 1, "max_replicas": 1},
+        description="The fields of Ray Serve's own AutoscalingConfig.",
+    )
+    graceful_shutdown_timeout_s: float = Field(
+        default=30, gt=0, description="Longer than the longest batch, so that a stopping replica finishes it."
+    )
+
+
+class IngressConfig(_Config):
+    """How the ingress deployment runs."""
+
+    num_cpus: float = Field(default=0.25, ge=0)
+    max_ongoing_requests: int = Field(
+        default=10_000, ge=1, description="Requests and sockets one replica may hold."
+    )
+    autoscaling: dict[str, Any] = {"min_replicas": 1, "max_replicas": 1}
+    graceful_shutdown_timeout_s: float = Field(default=30, gt=0)
+
+
+class EnvironmentConfig(_Config):
+    """`configs/environments/<name>.yaml`: what differs between a laptop and a cluster."""
+
+    profile: Literal["auto", "cpu", "gpu"] = "auto"
+    ingress: IngressConfig = IngressConfig()
+
+
+def load_yaml(path: Path, schema: type[C]) -> C:
+    """Read and validate one file.
+
+    Raises:
+        ConfigError: it is missing, is not YAML, or does not validate; the message names the file and field.
+    """
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"{path}: {error.strerror}") from error
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{path}: {error}") from error
+    try:
+        return schema.model_validate({} if content is None else content)
+    except ValidationError as error:
+        problems = "; ".join(
+            f"{'.'.join(map(str, e['loc'])) or 'file'}: {e['msg']}" for e in error.errors(include_url=False)
+        )
+        raise ConfigError(f"{path}: {problems}") from None
+
+
+def load_model_config(configs: Path, name: str) -> ModelConfig:
+    """The config of one model; the defaults if it has no file."""
+    path = configs / "models" / f"{name}.yaml"
+    return load_yaml(path, ModelConfig) if path.exists() else ModelConfig()
+
+
+def load_environment(configs: Path, name: str) -> EnvironmentConfig:
+    """The config of one environment.
+
+    Raises:
+        ConfigError: there is none of this name, or it does not validate.
+    """
+    folder = configs / "environments"
+    path = folder / f"{name}.yaml"
+    if not path.exists():
+        known = ", ".join(sorted(p.stem for p in folder.glob("*.yaml")))
+        raise ConfigError(f"there is no environment '{name}' in {folder}; there are: {known}")
+    return load_yaml(path, EnvironmentConfig)

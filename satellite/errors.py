@@ -1,0 +1,205 @@
+"""Every error Satellite raises on purpose.
+
+::
+
+    SatelliteError                        500 internal_error
+    ├── BadRequest                        400
+    │   ├── InvalidJSON                   400 invalid_json
+    │   ├── UnsupportedMediaType          415 unsupported_media_type
+    │   ├── BodyTooLarge                  413 body_too_large
+    │   └── InvalidRequest                422 invalid_request     (has `errors`: where and why)
+    ├── NotFound                          404 not_found
+    │   ├── JobNotFound                   404 job_not_found
+    │   └── ModelNotFound                 404 model_not_found     (names the nearest)
+    ├── MethodNotAllowed                  405 method_not_allowed
+    ├── QueueFull                         429 queue_full          (has `retry_after_s`)
+    ├── Unavailable                       503 unavailable         (has `retry_after_s`)
+    │   └── StoreUnavailable              503 store_unavailable
+    ├── WaitTimeout                       504 wait_timeout
+    ├── SlowReader                        a watcher lets too many events pile up; its socket is closed
+    ├── InferenceError                    500: why a job failed, recorded with it
+    │   ├── InvalidInput                  422 invalid_input       (the model refused this input)
+    │   ├── ModelFailed                   500 model_failed        (the model raised)
+    │   ├── InvalidOutput                 500 invalid_output      (the model broke its contract)
+    │   └── ReplicaDied                   503 replica_died
+    ├── ModelDefinitionError              a model file that does not fit the contract; start-up stops
+    ├── ConfigError                       a setting or config file that does not validate; start-up stops
+    └── EnvironmentProblem                the machine lacks something; the message says what to do
+
+Each class owns its HTTP `status`, its stable `code` and its `title`. Every class survives pickling, because
+errors cross from replica to ingress inside handle calls.
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+
+class SatelliteError(Exception):
+    """Base of the tree.
+
+    Args:
+        detail: what happened and what to do, for the person who reads it.
+        retry_after_s: after how many seconds the same call may work.
+        errors: one entry per problem in the input, each with `pointer` (RFC 6901) and `detail`.
+    """
+
+    status: ClassVar[int] = 500
+    code: ClassVar[str] = "internal_error"
+    title: ClassVar[str] = "Internal error"
+
+    def __init__(
+        self,
+        detail: str = "",
+        *,
+        retry_after_s: int | None = None,
+        errors: list[dict[str, str]] | None = None,
+    ) -> None:
+        super().__init__(detail)
+        self.detail = detail
+        self.retry_after_s = retry_after_s
+        self.errors = errors
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _rebuild, (type(self), self.detail, self.retry_after_s, self.errors)
+
+    def __str__(self) -> str:
+        return self.detail or self.title
+
+
+def _rebuild(
+    cls: type[SatelliteError], detail: str, retry_after_s: int | None, errors: list[dict[str, str]] | None
+) -> SatelliteError:
+    return cls(detail, retry_after_s=retry_after_s, errors=errors)
+
+
+class BadRequest(SatelliteError):
+    """The request cannot be understood as sent."""
+
+    status, code, title = 400, "bad_request", "Bad request"
+
+
+class InvalidJSON(BadRequest):
+    """The body is not JSON."""
+
+    status, code, title = 400, "invalid_json", "The body is not valid JSON"
+
+
+class UnsupportedMediaType(BadRequest):
+    """The body has a content type other than JSON."""
+
+    status, code, title = 415, "unsupported_media_type", "Unsupported media type"
+
+
+class BodyTooLarge(BadRequest):
+    """The body is larger than the limit."""
+
+    status, code, title = 413, "body_too_large", "The body is too large"
+
+
+class InvalidRequest(BadRequest):
+    """The request is JSON, but not a valid request."""
+
+    status, code, title = 422, "invalid_request", "The request does not validate"
+
+
+class NotFound(SatelliteError):
+    """There is nothing at this address."""
+
+    status, code, title = 404, "not_found", "Not found"
+
+
+class JobNotFound(NotFound):
+    """No job has this id."""
+
+    status, code, title = 404, "job_not_found", "No such job"
+
+
+class ModelNotFound(NotFound):
+    """No model has this name."""
+
+    status, code, title = 404, "model_not_found", "No such model"
+
+
+class MethodNotAllowed(SatelliteError):
+    """The address exists, but not for this method."""
+
+    status, code, title = 405, "method_not_allowed", "Method not allowed"
+
+
+class QueueFull(SatelliteError):
+    """The model has as many waiting requests as it may have."""
+
+    status, code, title = 429, "queue_full", "The queue is full"
+
+
+class Unavailable(SatelliteError):
+    """A part that is needed for this call is away."""
+
+    status, code, title = 503, "unavailable", "Temporarily unavailable"
+
+
+class StoreUnavailable(Unavailable):
+    """PostgreSQL does not answer."""
+
+    status, code, title = 503, "store_unavailable", "The job store is unavailable"
+
+
+class WaitTimeout(SatelliteError):
+    """The answer was not there within `wait_s`."""
+
+    status, code, title = 504, "wait_timeout", "Not finished in time"
+
+
+class SlowReader(SatelliteError):
+    """A watcher lets too many events pile up."""
+
+    status, code, title = 429, "slow_reader", "Events are not read fast enough"
+
+
+class InferenceError(SatelliteError):
+    """Why one request failed; recorded as the job's error."""
+
+    status, code, title = 500, "inference_failed", "Inference failed"
+
+
+class InvalidInput(InferenceError):
+    """The model refused this input; the message is the model's own and is shown to the caller."""
+
+    status, code, title = 422, "invalid_input", "The model refused the input"
+
+
+class ModelFailed(InferenceError):
+    """The model raised; what it raised is in the log."""
+
+    status, code, title = 500, "model_failed", "The model raised an error"
+
+
+class InvalidOutput(InferenceError):
+    """The model answered with something its contract forbids."""
+
+    status, code, title = 500, "invalid_output", "The model's answer is not valid"
+
+
+class ReplicaDied(InferenceError):
+    """The replica that held the request died."""
+
+    status, code, title = 503, "replica_died", "The model replica died"
+
+
+class ModelDefinitionError(SatelliteError):
+    """A model file does not fit the contract; the message starts with its file and line."""
+
+    code, title = "model_definition_error", "A model does not fit the contract"
+
+
+class ConfigError(SatelliteError):
+    """A setting or a config file does not validate."""
+
+    code, title = "config_error", "The configuration does not validate"
+
+
+class EnvironmentProblem(SatelliteError):
+    """The machine lacks something that is needed to start; the message says what to do."""
+
+    code, title = "environment_problem", "The system cannot start here"

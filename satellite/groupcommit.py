@@ -1,0 +1,79 @@
+"""Group commit: what waits is written together, in one statement and one transaction."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Generic, TypeVar
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+class GroupCommit(Generic[T, R]):
+    """Gathers single writes into groups without ever waiting for more to come.
+
+    While one group is being written the next one gathers, so groups grow with the load and a lone write
+    leaves at once.
+
+    Args:
+        write: writes a group and returns one result per item, in order. If it raises, every caller in the
+            group gets that exception.
+        max_items: the largest group.
+    """
+
+    def __init__(
+        self, write: Callable[[Sequence[T]], Awaitable[Sequence[R]]], *, max_items: int = 500
+    ) -> None:
+        self._write = write
+        self._max_items = max_items
+        self._waiting: deque[tuple[T, asyncio.Future[R]]] = deque()
+        self._task: asyncio.Task[None] | None = None
+
+    def __len__(self) -> int:
+        return len(self._waiting)
+
+    async def submit(self, item: T) -> R:
+        """Write `item` with whatever else waits, and return its result.
+
+        A caller that is cancelled no longer hears of the outcome; its item is written all the same, and the
+        rest of the group is not touched by it.
+        """
+        future: asyncio.Future[R] = asyncio.get_running_loop().create_future()
+        self._waiting.append((item, future))
+        if self._task is None:
+            self._task = asyncio.create_task(self._drain())
+        return await future
+
+    async def _drain(self) -> None:
+        try:
+            while self._waiting:
+                count = min(len(self._waiting), self._max_items)
+                group = [self._waiting.popleft() for _ in range(count)]
+                await self._write_group(group)
+        finally:
+            self._task = None
+
+    async def _write_group(self, group: list[tuple[T, asyncio.Future[R]]]) -> None:
+        try:
+            results = await self._write([item for item, _ in group])
+        except asyncio.CancelledError:
+            for _, future in group:
+                future.cancel()
+            raise
+        except Exception as error:
+            for _, future in group:
+                if not future.done():
+                    future.set_exception(error)
+            return
+        for (_, future), result in zip(group, results, strict=True):
+            if not future.done():
+                future.set_result(result)
+
+    async def close(self) -> None:
+        """Wait until all that was submitted is written."""
+        while self._task is not None:
+            with contextlib.suppress(Exception):
+                await asyncio.shield(self._task)

@@ -1,0 +1,180 @@
+"""The contract of a model, and the decorator that registers one.
+
+A model is a plain class. Nothing has to be inherited; `register_model` checks the shape when the class is
+declared, and a class that does not fit fails there, with its file and line::
+
+    from pydantic import BaseModel, Field
+    from satellite.model import ModelInput, register_model
+    from satellite.series import Series
+
+    @register_model("last_value")
+    class LastValue:
+        \"\"\"Repeats the last observation.\"\"\"
+
+        version = "1.0.0"
+        Input = Series
+
+        class Config(BaseModel, extra="forbid"):
+            forecast_steps: int = Field(5, ge=1, le=512)
+
+        class Output(BaseModel):
+            forecast: list[float]
+
+        example = {"data": [1.0, 2.0, 3.0, 4.0], "config": {"forecast_steps": 2}}
+
+        def load(self, device: str) -> None: ...
+
+        def infer_batch(self, inputs):
+            return [self.Output(forecast=[i.data[-1]] * i.config.forecast_steps) for i in inputs]
+
+`models/moving_average.py` is the smallest one in use.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, Protocol, TypeVar, cast
+
+from pydantic import BaseModel, TypeAdapter, ValidationError
+
+from satellite.errors import ModelDefinitionError
+
+MAX_NAME_LENGTH = 63
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelInput:
+    """One validated request as `infer_batch` sees it.
+
+    Attributes:
+        data: an instance of the model's `Input`.
+        config: an instance of the model's `Config`, defaults filled in.
+    """
+
+    data: Any
+    config: Any
+
+
+class Model(Protocol):
+    """What a registered class has. Heavy imports (torch) belong inside `load`."""
+
+    version: ClassVar[str]
+    Input: ClassVar[Any]
+    Config: ClassVar[type[BaseModel]]
+    Output: ClassVar[type[BaseModel]]
+    example: ClassVar[dict[str, Any]]
+
+    def load(self, device: str) -> None:
+        """Read the weights and put them on `device` ("cpu" or "cuda"). Called once per replica."""
+        ...
+
+    def infer_batch(self, inputs: Sequence[ModelInput]) -> Sequence[BaseModel | Exception]:
+        """Answer each input in its place: an `Output`, or an exception as a value for that input alone."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelSpec:
+    """A registered model: its class, where it was declared, and its compiled validators."""
+
+    name: str
+    cls: type[Model]
+    file: str
+    line: int
+    input: TypeAdapter[Any]
+
+    @property
+    def version(self) -> str:
+        """The version the class declares."""
+        return self.cls.version
+
+    @property
+    def description(self) -> str:
+        """The class's docstring, unindented."""
+        return inspect.getdoc(self.cls) or ""
+
+    @property
+    def place(self) -> str:
+        """Where the class was declared, as `file:line`."""
+        return f"{self.file}:{self.line}"
+
+
+_M = TypeVar("_M", bound=type)
+_registered: dict[str, ModelSpec] = {}
+
+
+def registered() -> dict[str, ModelSpec]:
+    """All models registered in this process, by name."""
+    return dict(_registered)
+
+
+def forget(name: str) -> None:
+    """Remove a registration, so that its file can be loaded again."""
+    _registered.pop(name, None)
+
+
+def register_model(name: str) -> Callable[[_M], _M]:
+    """Register the decorated class as the model `name`.
+
+    Args:
+        name: what callers put in `model_name`: a letter, then letters, digits, `_` or `-`; 63 at most.
+
+    Raises:
+        ModelDefinitionError: the name is taken or malformed, or the class does not fit the contract; the
+            message starts with the file and line of the class.
+    """
+
+    def decorate(cls: _M) -> _M:
+        file = inspect.getsourcefile(cls) or "<unknown>"
+        try:
+            line = inspect.getsourcelines(cls)[1]
+        except OSError:
+            line = 0
+        spec = _check(name, cls, file, line)
+        taken = _registered.get(name)
+        if taken is not None:
+            raise ModelDefinitionError(f"{spec.place}: the model name '{name}' is taken by {taken.place}")
+        _registered[name] = spec
+        return cls
+
+    return decorate
+
+
+def _check(name: str, cls: type, file: str, line: int) -> ModelSpec:
+    def fail(problem: str) -> ModelDefinitionError:
+        return ModelDefinitionError(f"{file}:{line}: {problem}")
+
+    if not (name.replace("_", "a").replace("-", "a").isalnum() and name.isascii() and name[0].isalpha()):
+        raise fail(f"model name {name!r}: a letter, then letters, digits, '_' or '-'")
+    if len(name) > MAX_NAME_LENGTH:
+        raise fail(f"model name {name!r} is longer than {MAX_NAME_LENGTH} characters")
+    for method, parameter in (("load", "device"), ("infer_batch", "inputs")):
+        function = getattr(cls, method, None)
+        if not callable(function):
+            raise fail(f"class {cls.__name__} has no method {method}(self, {parameter})")
+        if len(inspect.signature(function).parameters) != 2:
+            raise fail(f"{cls.__name__}.{method} must take exactly (self, {parameter})")
+    for attribute in ("Input", "Config", "Output", "example"):
+        if not hasattr(cls, attribute):
+            raise fail(f"class {cls.__name__} has no {attribute}")
+    if not isinstance(getattr(cls, "version", None), str):
+        raise fail(f'class {cls.__name__} has no version, such as version = "1.0.0"')
+    for attribute in ("Config", "Output"):
+        value = getattr(cls, attribute)
+        if not (inspect.isclass(value) and issubclass(value, BaseModel)):
+            raise fail(f"{cls.__name__}.{attribute} must be a Pydantic model")
+    model = cast("type[Model]", cls)
+    if model.Config.model_config.get("extra") != "forbid":
+        raise fail(f'{cls.__name__}.Config must forbid unknown keys: class Config(BaseModel, extra="forbid")')
+    adapter: TypeAdapter[Any] = TypeAdapter(model.Input)
+    example: Any = model.example
+    if not (isinstance(example, dict) and set(example) <= {"data", "config"} and "data" in example):
+        raise fail(f'{cls.__name__}.example must be {{"data": ..., "config": {{...}}}}')
+    try:
+        adapter.validate_python(example["data"], strict=True)
+        model.Config.model_validate(example.get("config", {}), strict=True)
+    except ValidationError as error:
+        raise fail(f"{cls.__name__}.example does not fit its own Input and Config: {error}") from None
+    return ModelSpec(name=name, cls=model, file=file, line=line, input=adapter)

@@ -1,0 +1,107 @@
+"""Runs one batch through a model and turns whatever happens into one outcome per input."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+
+from satellite.batching import Outcome
+from satellite.errors import InferenceError, InvalidInput, InvalidOutput, ModelFailed
+from satellite.model import Model, ModelInput, ModelSpec
+
+logger = logging.getLogger(__name__)
+
+
+class BatchRunner:
+    """A loaded model behind the rule "one outcome per input, whatever the model does"."""
+
+    def __init__(self, spec: ModelSpec, device: str) -> None:
+        """Load the model on `device` and warm it up on its own example.
+
+        Raises:
+            Exception: whatever `load` or the example raised. A replica that cannot answer its own example
+                must not start.
+        """
+        self.spec = spec
+        self._model: Model = spec.cls()
+        self._model.load(device)
+        example = spec.cls.example
+        (outcome,) = self.run([(example["data"], example.get("config", {}))])
+        if outcome.error is not None:
+            raise outcome.error
+
+    def run(self, items: Sequence[tuple[Any, dict[str, Any]]]) -> list[Outcome]:
+        """Compute one batch.
+
+        Args:
+            items: `data` and `config` of each request, as JSON values.
+
+        Returns:
+            One outcome per item, in order. Never raises for anything the model or its inputs do.
+        """
+        inputs: list[ModelInput] = []
+        outcomes: list[Outcome | None] = []
+        for data, config in items:
+            try:
+                inputs.append(
+                    ModelInput(
+                        data=self.spec.input.validate_python(data),
+                        config=self.spec.cls.Config.model_validate(config),
+                    )
+                )
+                outcomes.append(None)
+            except ValidationError as error:
+                outcomes.append(Outcome(error=InvalidInput(str(error))))
+        answers = iter(self._bisect(inputs))
+        return [next(answers) if outcome is None else outcome for outcome in outcomes]
+
+    def _bisect(self, inputs: Sequence[ModelInput]) -> list[Outcome]:
+        """Run the inputs together; if that raises, run each half, until only the culprit fails."""
+        if not inputs:
+            return []
+        try:
+            outputs = self._model.infer_batch(inputs)
+            if len(outputs) != len(inputs):
+                raise InvalidOutput(f"the model answered {len(inputs)} inputs with {len(outputs)} outputs")
+        except Exception as error:
+            if len(inputs) == 1:
+                return [Outcome(error=self._as_inference_error(error))]
+            middle = len(inputs) // 2
+            return self._bisect(inputs[:middle]) + self._bisect(inputs[middle:])
+        return [self._outcome(output) for output in outputs]
+
+    def _outcome(self, output: BaseModel | Exception) -> Outcome:
+        if isinstance(output, Exception):
+            return Outcome(error=self._as_inference_error(output))
+        if not isinstance(output, self.spec.cls.Output):
+            return Outcome(
+                error=InvalidOutput(f"the model answered with {type(output).__name__}, not its Output")
+            )
+        # ser_json_inf_nan defaults to "null": a value that is not finite would vanish silently.
+        text = output.model_dump_json().encode()
+        if b"null" in text and not _all_finite(output.model_dump()):
+            return Outcome(error=InvalidOutput("the model's answer holds NaN or infinity"))
+        return Outcome(output=text)
+
+    def _as_inference_error(self, error: Exception) -> InferenceError:
+        if isinstance(error, InferenceError):
+            return error
+        logger.error(
+            "The model raised an error.",
+            exc_info=error,
+            extra={"action": "model_failed", "model": self.spec.name},
+        )
+        return ModelFailed(f"{self.spec.name} raised {type(error).__name__}; see the replica's log")
+
+
+def _all_finite(value: Any) -> bool:
+    if isinstance(value, float):
+        return value - value == 0.0
+    if isinstance(value, dict):
+        return all(_all_finite(v) for v in value.values())
+    if isinstance(value, (list, tuple)):
+        return all(_all_finite(v) for v in value)
+    return True
