@@ -56,9 +56,14 @@ class Ingress:
             )
         specs = {name: load_model(Path(file)) for name, file in model_files.items()}
         self._entries = {name: CatalogEntry(spec=spec, config=ModelConfig()) for name, spec in specs.items()}
+        self._metrics = RayMetrics()
         self._queues = {
             name: ModelQueue(
-                name, entry.config.batching, _sender(handles[name]), max_queued=settings.max_queued
+                name,
+                entry.config.batching,
+                _sender(handles[name]),
+                max_queued=settings.max_queued,
+                metrics=self._metrics,
             )
             for name, entry in self._entries.items()
         }
@@ -68,7 +73,7 @@ class Ingress:
             queues=self._queues,
             store=await Store.open(settings.database_url, pool_size=settings.database_pool_size),
             events=events,
-            metrics=RayMetrics(),
+            metrics=self._metrics,
         )
         await events.start()
         app_name = serve.get_replica_context().app_name
@@ -107,6 +112,7 @@ class Ingress:
     def _on_cluster_change(self) -> None:
         for name, state in self._cluster.deployments().items():
             self._queues[name].set_replicas(state.running)
+            self._metrics.queue_depth(name, len(self._queues[name]))
 
 
 def _sender(handle: DeploymentHandle) -> Callable[[Chunk], Awaitable[ChunkResult]]:

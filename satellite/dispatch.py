@@ -19,6 +19,7 @@ from typing import Any, Protocol
 from satellite.batching import Chunk, ChunkResult, FlushReason, Outcome
 from satellite.config import Batching
 from satellite.errors import InferenceError, QueueFull, ReplicaDied
+from satellite.metrics import Metrics, NoMetrics
 
 logger = logging.getLogger(__name__)
 
@@ -63,6 +64,7 @@ class ModelQueue:
         batching: the model's batching settings.
         send: hands a chunk to some replica and returns its answer. It raises `ReplicaDied` if none came.
         max_queued: more waiting requests than this are refused.
+        metrics: where batches are counted.
         clock: monotonic seconds.
     """
 
@@ -73,6 +75,7 @@ class ModelQueue:
         send: Callable[[Chunk], Awaitable[ChunkResult]],
         *,
         max_queued: int,
+        metrics: Metrics | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.model_name = model_name
@@ -81,6 +84,7 @@ class ModelQueue:
         self.compute_s: float | None = None  # how long the last batch computed
         self._send = send
         self._max_queued = max_queued
+        self._metrics = metrics or NoMetrics()
         self._clock = clock
         self._waiting: deque[tuple[float, Request]] = deque()  # oldest first, with the time each came
         self._urgent = 0  # how many of the waiting carry the flush mark
@@ -179,6 +183,7 @@ class ModelQueue:
         try:
             result = await self._send(chunk)
             self.compute_s = result.compute_s
+            self._metrics.batch_finished(self.model_name, reason, len(batch), result.compute_s)
             outcomes = list(result.outcomes)
         except Exception as error:
             if not isinstance(error, ReplicaDied):

@@ -10,7 +10,7 @@ from starlette.responses import FileResponse
 from satellite import __version__
 from satellite.api import health, inference, models, openapi, problems, websocket
 from satellite.api.context import ApiContext
-from satellite.api.middleware import RequestIdMiddleware
+from satellite.api.middleware import RequestMiddleware
 
 _PAGE = Path(__file__).parent / "page.html"
 
@@ -36,7 +36,7 @@ def create_app(context: ApiContext) -> FastAPI:
         ],
     )
     app.state.context = context
-    app.add_middleware(RequestIdMiddleware)
+    app.add_middleware(RequestMiddleware)
     problems.install(app)
     openapi.install(app, context.service.catalog)
     app.include_router(inference.router)

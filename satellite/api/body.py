@@ -100,4 +100,6 @@ def _describe(key: str) -> str:
 
 
 def _invalid(pointer: str, detail: str) -> InvalidRequest:
-    return InvalidRequest(f"{pointer or 'the body'}: {detail}", errors=[{"pointer": pointer, "detail": detail}])
+    return InvalidRequest(
+        f"{pointer or 'the body'}: {detail}", errors=[{"pointer": pointer, "detail": detail}]
+    )

@@ -1,19 +1,31 @@
-"""Pure ASGI middleware: gives every request an id and sends it back."""
+"""Pure ASGI middleware: gives every request an id, and every error nobody foresaw an answer."""
 
 from __future__ import annotations
 
+import logging
 import re
 from uuid import uuid4
 
 from starlette.datastructures import MutableHeaders
+from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from satellite.api.problems import problem_response
+from satellite.errors import SatelliteError
 
 # Anything else a client sends could forge a log line or a header.
 _ACCEPTABLE = re.compile(rb"[A-Za-z0-9._-]{1,64}")
 
 
-class RequestIdMiddleware:
-    """Puts `request_id` into the scope: the caller's X-Request-ID if it is acceptable, else a new one."""
+logger = logging.getLogger(__name__)
+
+
+class RequestMiddleware:
+    """The outermost layer.
+
+    Puts `request_id` into the scope (the caller's X-Request-ID if it is acceptable, else a new one), sends it
+    back, and turns an unknown exception into a problem that tells the caller nothing but that id.
+    """
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -27,9 +39,29 @@ class RequestIdMiddleware:
         request_id = given.decode() if _ACCEPTABLE.fullmatch(given) else uuid4().hex[:20]
         scope["request_id"] = request_id
 
+        started = False
+
         async def send_with_id(message: Message) -> None:
+            nonlocal started
             if message["type"] in ("http.response.start", "websocket.accept"):
+                started = True
                 MutableHeaders(scope=message)["X-Request-ID"] = request_id
             await send(message)
 
-        await self._app(scope, receive, send_with_id)
+        try:
+            await self._app(scope, receive, send_with_id)
+        except Exception as error:
+            logger.error(
+                "An error nobody foresaw.",
+                exc_info=error,
+                extra={"action": "internal_error", "request_id": request_id},
+            )
+            if started or scope["type"] == "websocket":
+                raise
+            answer = problem_response(
+                SatelliteError(
+                    f"Something went wrong here. The log has the details under request_id {request_id}."
+                ),
+                Request(scope),
+            )
+            await answer(scope, receive, send_with_id)

@@ -53,7 +53,6 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(SatelliteError, _on_satellite_error)
     app.add_exception_handler(HTTPException, _on_http_exception)
     app.add_exception_handler(RequestValidationError, _on_validation_error)
-    app.add_exception_handler(Exception, _on_unknown_error)
 
 
 async def _on_satellite_error(request: Request, error: Exception) -> Response:
@@ -89,17 +88,4 @@ async def _on_validation_error(request: Request, error: Exception) -> Response:
     first = problems[0]
     return problem_response(
         InvalidRequest(f"{first['pointer']}: {first['detail']}", errors=problems), request
-    )
-
-
-async def _on_unknown_error(request: Request, error: Exception) -> Response:
-    request_id = request.scope.get("request_id")
-    logger.error(
-        "An error nobody foresaw.",
-        exc_info=error,
-        extra={"action": "internal_error", "request_id": request_id},
-    )
-    return problem_response(
-        SatelliteError(f"Something went wrong here. The log has the details under request_id {request_id}."),
-        request,
     )

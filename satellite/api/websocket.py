@@ -65,7 +65,7 @@ class _Session:
         sender = asyncio.create_task(self._send())
         try:
             await asyncio.wait({reader, sender, self._fatal}, return_when=asyncio.FIRST_COMPLETED)
-            if self._fatal.done() and not reader.done():
+            if self._fatal.done():
                 error, code = self._fatal.result()
                 with contextlib.suppress(Exception):
                     async with asyncio.timeout(1):

@@ -1,0 +1,225 @@
+"""One real PostgreSQL and Redis per run; the API on a real socket, models computed in this process."""
+
+import asyncio
+import contextlib
+import shutil
+import socket
+import tempfile
+import time
+from pathlib import Path
+from uuid import uuid4
+
+import asyncpg
+import httpx
+import pytest
+import uvicorn
+
+from satellite.api.app import create_app
+from satellite.api.context import ApiContext, DeploymentState
+from satellite.batching import ChunkResult
+from satellite.catalog import Catalog, CatalogEntry
+from satellite.cli.embedded import EmbeddedPostgres, EmbeddedRedis
+from satellite.cli.state import Paths
+from satellite.config import Batching, ModelConfig
+from satellite.dispatch import ModelQueue
+from satellite.events import EventHub
+from satellite.metrics import NoMetrics
+from satellite.registry import load_model
+from satellite.runner import BatchRunner
+from satellite.service import Service
+from satellite.settings import REPO_ROOT, Settings
+from satellite.store import Store
+
+MODEL = "moving_average"
+WINDOW_S = 0.05
+
+
+def free_port():
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return s.getsockname()[1]
+
+
+@pytest.fixture(scope="session")
+def home():
+    folder = Path(tempfile.mkdtemp(prefix="sat-"))
+    paths = Paths(folder)
+    paths.create()
+    yield paths
+    shutil.rmtree(folder)
+
+
+@pytest.fixture(scope="session")
+def postgres(home):
+    server = EmbeddedPostgres(paths=home, port=free_port(), password="test")
+    server.start()
+    server.wait_ready()
+    yield server
+    server.process.terminate()
+    server.process.wait(10)
+
+
+@pytest.fixture(scope="session")
+def redis(home):
+    server = EmbeddedRedis(paths=home, port=free_port(), password="test")
+    server.start()
+    server.wait_ready()
+    yield server
+    server.process.terminate()
+    server.process.wait(10)
+
+
+@contextlib.asynccontextmanager
+async def new_database(postgres, template):
+    """A database of one test's own, copied from a template."""
+    name = f"t_{uuid4().hex}"
+    admin = await asyncpg.connect(postgres.url)
+    await admin.execute(f"CREATE DATABASE {name} TEMPLATE {template}")
+    yield postgres.url.rsplit("/", 1)[0] + f"/{name}"
+    await admin.execute(f"DROP DATABASE {name} WITH (FORCE)")
+    await admin.close()
+
+
+@pytest.fixture
+async def empty_database_url(postgres):
+    async with new_database(postgres, "template0") as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+async def template(postgres):
+    """A database with the schema, to be copied: migrating takes longer than copying."""
+    admin = await asyncpg.connect(postgres.url)
+    await admin.execute("CREATE DATABASE migrated")
+    await admin.close()
+    await (await Store.open(postgres.url.rsplit("/", 1)[0] + "/migrated", pool_size=2)).close()
+    return "migrated"
+
+
+@pytest.fixture
+async def database_url(postgres, template):
+    async with new_database(postgres, template) as url:
+        yield url
+
+
+@pytest.fixture
+async def store(database_url):
+    store = await Store.open(database_url, pool_size=4)
+    yield store
+    await store.close()
+
+
+@pytest.fixture
+async def db(database_url, store):
+    """A connection of its own, to look at what was really written."""
+    connection = await asyncpg.connect(database_url)
+    yield connection
+    await connection.close()
+
+
+class LocalReplica:
+    """Computes chunks in this process, with the real runner and the real model."""
+
+    def __init__(self, spec):
+        self.runner = BatchRunner(spec, "cpu")
+        self.sizes = []
+        self.gate = asyncio.Event()
+        self.gate.set()
+        self.failure = None
+
+    async def __call__(self, chunk):
+        self.sizes.append(len(chunk.items))
+        await self.gate.wait()
+        if self.failure:
+            raise self.failure
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        started_at_s = time.time()
+        outcomes = self.runner.run(chunk.items)
+        return ChunkResult(
+            outcomes=outcomes,
+            model_version=self.runner.spec.version,
+            replica_id="local",
+            batch_id=str(uuid4()),
+            batch_size=len(outcomes),
+            started_at_s=started_at_s,
+            compute_s=loop.time() - began,
+        )
+
+
+class LocalCluster:
+    def deployments(self):
+        return {MODEL: DeploymentState(state="HEALTHY", message="", replicas={"RUNNING": 1})}
+
+
+class Node:
+    """One ingress without Ray: its service, its replica, its address."""
+
+    def __init__(self, service, replica, url):
+        self.service, self.replica, self.url = service, replica, url
+        self.ws_url = url.replace("http", "ws") + "/api/v1/ws"
+        self.http = httpx.AsyncClient(base_url=url, timeout=30)
+
+
+@contextlib.asynccontextmanager
+async def serve(database_url, redis_url, **settings):
+    """Start an ingress."""
+    settings = Settings(database_url=database_url, redis_url=redis_url, **settings)
+    spec = load_model(REPO_ROOT / "models" / f"{MODEL}.py")
+    model_config = ModelConfig(batching=Batching(batch_wait_timeout_s=WINDOW_S))
+    replica = LocalReplica(spec)
+    queues = {MODEL: ModelQueue(MODEL, model_config.batching, replica, max_queued=settings.max_queued)}
+    events = EventHub(redis_url, result_cache_s=settings.result_cache_s)
+    service = Service(
+        catalog=Catalog({MODEL: CatalogEntry(spec=spec, config=model_config)}),
+        queues=queues,
+        store=await Store.open(database_url, pool_size=4),
+        events=events,
+        metrics=NoMetrics(),
+    )
+    await events.start()
+    details = {MODEL: {"resources": {"num_cpus": 0.1}, "autoscaling": {"min_replicas": 1, "max_replicas": 1}}}
+    context = ApiContext(service=service, settings=settings, cluster=LocalCluster(), details=details)
+    port = free_port()
+    config = uvicorn.Config(
+        create_app(context),
+        host="127.0.0.1",
+        port=port,
+        log_level="warning",
+        ws="websockets-sansio",
+        timeout_graceful_shutdown=1,
+    )
+    server = uvicorn.Server(config)
+    task = asyncio.create_task(server.serve())
+    while not server.started:
+        await asyncio.sleep(0.01)
+    node = Node(service, replica, f"http://127.0.0.1:{port}")
+    try:
+        yield node
+    finally:
+        replica.gate.set()
+        await node.http.aclose()
+        server.should_exit = True
+        await task
+        await service.close()
+
+
+@pytest.fixture
+async def node(database_url, redis):
+    async with serve(database_url, redis.url) as node:
+        yield node
+
+
+@pytest.fixture
+async def nodes(database_url, redis):
+    """Two ingresses on one database and one Redis."""
+    async with serve(database_url, redis.url) as one, serve(database_url, redis.url) as two:
+        yield one, two
+
+
+BODY = {"model_name": MODEL, "data": [1.0, 2.0, 3.0, 4.0], "config": {"forecast_steps": 2}}
+
+
+@pytest.fixture
+def body():
+    return dict(BODY)

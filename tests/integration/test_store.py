@@ -1,0 +1,195 @@
+"""The store on a real PostgreSQL: durability, fencing, transitions, partitions, migrations."""
+
+import asyncio
+from datetime import UTC, datetime, timedelta
+from uuid import uuid4
+
+import asyncpg
+import pytest
+from alembic.config import Config
+from alembic.script import ScriptDirectory
+
+from satellite.errors import StoreUnavailable
+from satellite.jobs import JobStatus, new_job_id
+from satellite.store import Completion, NewJob, Start, Store, migrate
+
+OWNER = uuid4()
+
+
+def new_job(**changes):
+    job_id, created_at = new_job_id()
+    fields = {
+        "job_id": job_id,
+        "tenant": "default",
+        "model_name": "m",
+        "input": "[1, 2.50]",
+        "config": "{}",
+        "attempt": 1,
+        "owner": OWNER,
+        "created_at": created_at,
+    }
+    return NewJob(**(fields | changes))
+
+
+def completion(job, **changes):
+    now = datetime.now(UTC)
+    fields = {
+        "job_id": job.job_id,
+        "attempt": job.attempt,
+        "owner": job.owner,
+        "status": JobStatus.SUCCEEDED,
+        "started_at": now,
+        "finished_at": now,
+        "result": '{"a": 1}',
+    }
+    return Completion(**(fields | changes))
+
+
+async def test_an_inserted_job_is_committed_when_insert_returns(store, db):
+    job = new_job()
+    await store.insert(job)
+    row = await db.fetchrow("SELECT * FROM jobs WHERE id = $1", job.job_id)
+    assert (row["status"], row["attempt"], row["owner"]) == ("queued", 1, OWNER)
+    assert row["input"] == "[1, 2.50]"  # kept byte for byte
+    assert abs(row["created_at"] - job.created_at) < timedelta(milliseconds=1)
+
+
+async def test_hundreds_of_inserts_and_completions_at_once(store, db):
+    jobs = [new_job() for _ in range(700)]
+    await asyncio.gather(*(store.insert(job) for job in jobs))
+    recorded = await asyncio.gather(*(store.complete(completion(job)) for job in jobs))
+    assert all(recorded)
+    assert await db.fetchval("SELECT count(*) FROM jobs WHERE status = 'succeeded'") == 700
+
+
+async def test_a_job_is_read_back_whole(store):
+    job = new_job()
+    await store.insert(job)
+    await store.complete(
+        completion(job, model_version="2", batch_size=3, flush_reason="full", batch_id=uuid4())
+    )
+    read = await store.get(job.job_id, "default")
+    assert read.status is JobStatus.SUCCEEDED
+    assert read.result == b'{"a": 1}'
+    assert read.model_version == "2"
+    assert await store.get(job.job_id, "somebody else") is None
+    assert await store.get(new_job_id()[0], "default") is None
+
+
+@pytest.mark.parametrize("changes", [{"attempt": 2}, {"owner": uuid4()}], ids=["attempt", "owner"])
+async def test_a_completion_of_another_attempt_or_owner_changes_nothing(store, changes):
+    job = new_job()
+    await store.insert(job)
+    assert await store.complete(completion(job, **changes)) is False
+    assert (await store.get(job.job_id, "default")).status is JobStatus.QUEUED
+
+
+async def test_only_one_completion_counts(store):
+    job = new_job()
+    await store.insert(job)
+    results = [
+        completion(job),
+        completion(job, status=JobStatus.FAILED, result=None, error='{"code": "x"}'),
+    ]
+    assert sorted([await store.complete(result) for result in results]) == [False, True]
+    assert (await store.get(job.job_id, "default")).status is JobStatus.SUCCEEDED
+
+
+async def test_a_start_after_the_end_changes_nothing(store):
+    job = new_job()
+    await store.insert(job)
+    start = Start(job_id=job.job_id, attempt=1, owner=OWNER, started_at=datetime.now(UTC))
+    await store.start(start)
+    assert (await store.get(job.job_id, "default")).status is JobStatus.RUNNING
+    await store.complete(completion(job))
+    await store.start(start)
+    assert (await store.get(job.job_id, "default")).status is JobStatus.SUCCEEDED
+
+
+@pytest.mark.parametrize("column", ["status = 'queued', finished_at = NULL, result = NULL", "result = '{}'"])
+async def test_the_database_itself_keeps_finished_jobs_as_they_are(store, db, column):
+    job = new_job()
+    await store.insert(job)
+    await store.complete(completion(job))
+    with pytest.raises(asyncpg.CheckViolationError, match="a finished job never changes"):
+        await db.execute(f"UPDATE jobs SET {column} WHERE id = $1", job.job_id)
+
+
+async def test_a_job_cannot_succeed_without_having_started(store, db):
+    job = new_job()
+    await store.insert(job)
+    with pytest.raises(asyncpg.CheckViolationError, match="without having started"):
+        await db.execute(
+            "UPDATE jobs SET status = 'succeeded', finished_at = now(), result = '1' WHERE id = $1",
+            job.job_id,
+        )
+
+
+async def test_jobs_lie_in_the_partition_of_their_day(store, db):
+    job = new_job()
+    await store.insert(job)
+    table = await db.fetchval("SELECT tableoid::regclass::text FROM jobs WHERE id = $1", job.job_id)
+    assert table == f"jobs_{job.created_at:%Y%m%d}"
+
+
+async def test_partitions_reach_a_week_ahead_and_are_made_once(store, db):
+    count = "SELECT count(*) FROM pg_inherits WHERE inhparent = 'jobs'::regclass"
+    before = await db.fetchval(count)
+    assert before == 9
+    await asyncio.gather(*(store.ensure_partitions() for _ in range(4)))
+    assert await db.fetchval(count) == before
+
+
+async def test_many_ingresses_may_migrate_an_empty_database_at_once(empty_database_url):
+    url = empty_database_url
+    assert await migrate.current(url) is None
+    stores = await asyncio.gather(*(Store.open(url, pool_size=2) for _ in range(4)))
+    assert await migrate.current(url) == migrate.NEWEST
+    await asyncio.gather(*(store.close() for store in stores))
+
+
+def test_the_newest_revision_is_the_one_alembic_knows():
+    config = Config()
+    config.set_main_option("script_location", str(migrate._FOLDER))
+    assert ScriptDirectory.from_config(config).get_current_head() == migrate.NEWEST
+
+
+async def test_no_server_is_a_clear_error():
+    with pytest.raises(StoreUnavailable, match="PostgreSQL does not answer"):
+        await Store.open("postgresql://127.0.0.1:1/x", pool_size=2)
+
+
+async def test_ended_connections_are_replaced(store, db):
+    await store.ping()
+    await db.execute(
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+        " WHERE application_name = 'satellite' AND datname = current_database()"
+    )
+    job = new_job()
+    try:
+        await store.insert(job)
+    except StoreUnavailable as error:
+        assert error.retry_after_s
+        await store.insert(job)
+    assert await store.get(job.job_id, "default")
+
+
+async def test_a_completion_waits_for_the_database_to_return(store, monkeypatch):
+    job = new_job()
+    await store.insert(job)
+
+    class AwayTwice:
+        """The pool, away for the first two statements."""
+
+        def __init__(self):
+            self.failures = iter([ConnectionRefusedError(), TimeoutError()])
+
+        async def fetch(self, *args):
+            for failure in self.failures:
+                raise failure
+            return await pool.fetch(*args)
+
+    pool = store._pool
+    monkeypatch.setattr(store, "_pool", AwayTwice())
+    assert await store.complete(completion(job)) is True
+    monkeypatch.undo()

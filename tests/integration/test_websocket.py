@@ -1,0 +1,171 @@
+"""The WebSocket over real sockets, with one ingress and with two."""
+
+import asyncio
+import json
+
+import pytest
+import websockets
+
+from satellite.api import websocket as module
+from satellite.events import model_channel
+
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
+
+
+async def receive(socket, **fields):
+    """The next message, which must have these fields."""
+    message = json.loads(await asyncio.wait_for(socket.recv(), 10))
+    assert fields.items() <= message.items(), message
+    return message
+
+
+async def send(socket, **message):
+    await socket.send(json.dumps(message))
+
+
+async def submit(node, body):
+    return (await node.http.post("/api/v1/inference/submit", json=body)).json()["job_id"]
+
+
+async def test_a_watched_job_is_seen_queued_running_succeeded(node, body):
+    node.replica.gate.clear()
+    async with websockets.connect(node.ws_url) as socket:
+        job_id = await submit(node, body)
+        await send(socket, subscribe={"job_id": job_id}, ref=7)
+        first = await receive(socket, type="job", job_id=job_id, status="queued")
+        assert first["job"]["result"] is None
+        await receive(socket, type="job", job_id=job_id, status="running", attempt=1)
+        node.replica.gate.set()
+        last = await receive(socket, type="job", job_id=job_id, status="succeeded")
+        assert last["job"]["result"] == {"forecast": [2.5, 2.5]}
+
+
+async def test_events_reach_the_other_ingress(nodes, body):
+    one, two = nodes
+    one.replica.gate.clear()
+    async with websockets.connect(two.ws_url) as socket:
+        job_id = await submit(one, body)
+        await send(socket, subscribe={"job_id": job_id})
+        await receive(socket, type="job", status="queued")
+        await receive(socket, type="job", status="running")
+        one.replica.gate.set()
+        last = await receive(socket, type="job", status="succeeded")
+        assert last["job"]["result"] == {"forecast": [2.5, 2.5]}
+
+
+async def test_a_finished_job_is_told_at_once_and_once(node, body):
+    job_id = await submit(node, body)
+    await node.http.get(f"/api/v1/inference/result/{job_id}", params={"wait_s": 10})
+    async with websockets.connect(node.ws_url) as socket:
+        await send(socket, subscribe={"job_id": job_id})
+        await receive(socket, type="job", status="succeeded")
+        await send(socket, ping=1)
+        await receive(socket, type="pong", ping=1)
+
+
+async def test_submit_over_the_socket(node, body):
+    async with websockets.connect(node.ws_url) as socket:
+        await send(socket, submit=body, ref="mine")
+        accepted = await receive(socket, type="accepted", status="queued", ref="mine")
+        statuses = []
+        while "succeeded" not in statuses:
+            statuses.append((await receive(socket, type="job", job_id=accepted["job_id"]))["status"])
+        assert statuses == ["queued", "running", "succeeded"]
+
+
+async def test_a_watched_model_tells_of_all_its_jobs(nodes, body):
+    one, two = nodes
+    async with websockets.connect(two.ws_url) as socket:
+        await send(socket, subscribe={"model_name": "moving_average"})
+        await receive(socket, type="model", name="moving_average", state="HEALTHY")
+        ids = {await submit(one, body) for _ in range(3)}
+        seen = {job_id: [] for job_id in ids}
+        while not all(states and states[-1] == "succeeded" for states in seen.values()):
+            message = await receive(socket, type="job")
+            seen[message["job_id"]].append(message["status"])
+        assert all(states == ["queued", "running", "succeeded"] for states in seen.values())
+
+
+async def test_unsubscribe_ends_the_events(node, body):
+    async with websockets.connect(node.ws_url) as socket:
+        await send(socket, subscribe={"model_name": "moving_average"})
+        await receive(socket, type="model")
+        await send(socket, unsubscribe={"model_name": "moving_average"}, ref=1)
+        await receive(socket, type="unsubscribed", ref=1)
+        job_id = await submit(node, body)
+        await node.http.get(f"/api/v1/inference/result/{job_id}", params={"wait_s": 10})
+        await send(socket, ping="still here")
+        await receive(socket, type="pong", ping="still here")
+
+
+@pytest.mark.parametrize(
+    ("text", "code"),
+    [
+        ("{", "invalid_json"),
+        ("[]", "invalid_request"),
+        ("{}", "invalid_request"),
+        ('{"subscribe": {}}', "invalid_request"),
+        ('{"subscribe": {"job_id": "x"}}', "invalid_request"),
+        ('{"subscribe": {"job_id": 1}}', "invalid_request"),
+        ('{"subscribe": {"model_name": "x"}}', "model_not_found"),
+        ('{"subscribe": {"job_id": "0193f3a2-6c1e-7b52-9d5e-3c1f0a2b4c5d"}}', "job_not_found"),
+        ('{"submit": {"model_name": "moving_average", "data": []}}', "invalid_request"),
+        ('{"submit": 1}', "invalid_request"),
+        ('{"subscribe": {"model_name": "moving_average"}, "submit": {}}', "invalid_request"),
+    ],
+)
+async def test_a_mistake_is_answered_and_the_socket_stays_open(node, text, code):
+    async with websockets.connect(node.ws_url) as socket:
+        await socket.send(text)
+        problem = await receive(socket, type="problem", code=code)
+        assert problem["request_id"]
+        await send(socket, ping=1)
+        await receive(socket, type="pong")
+
+
+async def test_an_oversized_message_ends_the_socket(node):
+    async with websockets.connect(node.ws_url) as socket:
+        await socket.send(" " * (5 * 1024 * 1024))
+        await receive(socket, type="problem", code="body_too_large")
+        with pytest.raises(websockets.ConnectionClosed):
+            await socket.recv()
+        assert socket.close_code == 1009
+
+
+async def test_a_slow_reader_is_let_go_and_others_are_not_held_up(node, body, monkeypatch):
+    monkeypatch.setattr(module, "MAX_UNSENT", 5)
+    monkeypatch.setattr(module, "SEND_TIMEOUT_S", 0.5)
+    slow = await websockets.connect(node.ws_url, max_queue=1, ping_interval=None, compression=None)
+    await send(slow, subscribe={"model_name": "moving_average"})
+    # Nothing is read from here on: the answers to the pings fill the buffers on the way.
+    blob = "x" * 1_000_000
+    with pytest.raises((websockets.ConnectionClosed, TimeoutError)):
+        async with asyncio.timeout(5):
+            while True:
+                await send(slow, ping=blob)
+    async with websockets.connect(node.ws_url) as quick:
+        await send(quick, submit=body)
+        await receive(quick, type="accepted")
+    async with asyncio.timeout(10):
+        while model_channel("moving_average") in node.service.events._watchers:
+            await asyncio.sleep(0.05)
+    slow.transport.abort()
+
+
+async def test_an_idle_socket_is_pinged(node, monkeypatch):
+    monkeypatch.setattr(module, "PING_INTERVAL_S", 0.05)
+    async with websockets.connect(node.ws_url) as socket:
+        await receive(socket, type="ping")
+        await receive(socket, type="ping")
+
+
+async def test_a_gone_peer_leaves_nothing_behind(node, body):
+    node.replica.gate.clear()
+    socket = await websockets.connect(node.ws_url)
+    await send(socket, submit=body)
+    await receive(socket, type="accepted")
+    await receive(socket, type="job")
+    socket.transport.abort()
+    async with asyncio.timeout(10):
+        while node.service.events._watchers:
+            await asyncio.sleep(0.02)
