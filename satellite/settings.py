@@ -31,34 +31,49 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="SATELLITE_", frozen=True, extra="ignore")
 
     home: Path = Field(default_factory=default_home, description="One folder for all data and logs.")
-    root: Path = Field(REPO_ROOT, description="The folder that holds configs/ and serve_config.yaml.")
+    root: Path = Field(default=REPO_ROOT, description="The folder that holds configs/ and serve_config.yaml.")
 
-    database_url: str | None = Field(None, description="PostgreSQL 15+; unset: an embedded one is started.")
-    redis_url: str | None = Field(None, description="Redis 6.2+; unset: an embedded one is started.")
+    database_url: str | None = Field(
+        default=None, description="PostgreSQL 15+; unset: an embedded one is started."
+    )
+    redis_url: str | None = Field(default=None, description="Redis 6.2+; unset: an embedded one is started.")
 
-    http_host: str = Field("127.0.0.1", description="Address the front door listens on.")
-    http_port: int = Field(8000, ge=1, le=65535)
-    dashboard_port: int = Field(8265, ge=1, le=65535)
-    url: str | None = Field(None, description="Where the CLI and clients find the API; unset: the local one.")
+    http_host: str = Field(default="127.0.0.1", description="Address the front door listens on.")
+    http_port: int = Field(default=8000, ge=1, le=65535)
+    dashboard_port: int = Field(default=8265, ge=1, le=65535)
+    url: str | None = Field(
+        default=None, description="Where the CLI and clients find the API; unset: the local one."
+    )
 
     serve_mode: Literal["fast", "default"] = Field(
-        "fast", description="fast: Ray Serve's throughput mode behind HAProxy; default: Serve's own proxy."
+        default="fast",
+        description="fast: Ray Serve's throughput mode behind HAProxy; default: Serve's own proxy.",
     )
     profile: Literal["auto", "cpu", "gpu"] = Field(
-        "auto", description="Which resources the models ask for; auto: gpu where the cluster has one."
+        default="auto", description="Which resources the models ask for; auto: gpu where the cluster has one."
     )
-    num_cpus: int | None = Field(None, ge=1, description="CPUs of the local Ray head; unset: all cores.")
-    start_timeout_s: float = Field(180, gt=0, description="How long `satellite up` waits for readiness.")
+    num_cpus: int | None = Field(
+        default=None, ge=1, description="CPUs of the local Ray head; unset: all cores."
+    )
+    start_timeout_s: float = Field(
+        default=180, gt=0, description="How long `satellite up` waits for readiness."
+    )
 
-    max_body_bytes: int = Field(4 * 1024 * 1024, ge=1024, description="Larger request bodies answer 413.")
-    max_queued: int = Field(
-        10_000, ge=1, description="Requests that may wait per model and ingress: then 429."
+    max_body_bytes: int = Field(
+        default=4 * 1024 * 1024, ge=1024, description="Larger request bodies answer 413."
     )
-    max_wait_s: float = Field(300, gt=0, description="The longest `wait_s` a call may ask for.")
-    predict_wait_s: float = Field(30, gt=0, description="How long `predict` waits unless told otherwise.")
-    database_pool_size: int = Field(8, ge=2, description="PostgreSQL connections per ingress.")
-    result_cache_s: int = Field(3600, ge=0, description="How long Redis keeps a finished job; 0: not at all.")
-    torch_threads: int = Field(1, ge=1, description="Threads of torch in each CPU replica.")
+    max_queued: int = Field(
+        default=10_000, ge=1, description="Requests that may wait per model and ingress: then 429."
+    )
+    max_wait_s: float = Field(default=300, gt=0, description="The longest `wait_s` a call may ask for.")
+    predict_wait_s: float = Field(
+        default=30, gt=0, description="How long `predict` waits unless told otherwise."
+    )
+    database_pool_size: int = Field(default=8, ge=2, description="PostgreSQL connections per ingress.")
+    result_cache_s: int = Field(
+        default=3600, ge=0, description="How long Redis keeps a finished job; 0: not at all."
+    )
+    torch_threads: int = Field(default=1, ge=1, description="Threads of torch in each CPU replica.")
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
 
     @property

@@ -74,17 +74,20 @@ def test_the_wrapper_narrows_haproxys_ports_and_becomes_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(ray_head, "haproxy_binary", lambda: Path("/bin/echo"))
-    wrapper = head(tmp_path).environment()["RAY_SERVE_HAPROXY_BINARY_PATH"]
+    environment = head(tmp_path).environment()
+    metrics, stats = (environment[f"RAY_SERVE_HAPROXY_{name}_PORT"] for name in ("METRICS", "STATS"))
     config = tmp_path / "a folder" / "haproxy.cfg"
     config.parent.mkdir()
     config.write_text(
-        "frontend a\n    bind :9101\nfrontend b\n    bind 127.0.0.1:8000\nlisten stats\n  bind *:8404\n"
+        f"frontend a\n    bind :{metrics}\nfrontend b\n    bind *:8000\nlisten stats\n  bind *:{stats}\n"
     )
     arguments = ["-db", "-f", str(config), "-sf", "12", "-x", "/some/sock"]
+    wrapper = environment["RAY_SERVE_HAPROXY_BINARY_PATH"]
     done = subprocess.run([wrapper, *arguments], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == " ".join(arguments)
     binds = [line.strip() for line in config.read_text().splitlines() if "bind" in line]
-    assert binds == ["bind 127.0.0.1:9101", "bind 127.0.0.1:8000", "bind 127.0.0.1:8404"]
+    # The front door listens where the settings say.
+    assert binds == [f"bind 127.0.0.1:{metrics}", "bind *:8000", f"bind 127.0.0.1:{stats}"]
 
 
 def test_old_sessions_go_and_the_newest_keeps_its_logs(tmp_path: Path) -> None:

@@ -1,0 +1,1 @@
+"""How the weights under `models/artifacts` are made and scored. Never imported while serving."""

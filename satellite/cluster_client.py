@@ -1,0 +1,151 @@
+"""The handle-based client: calls the deployments of a running cluster directly, without HTTP.
+
+This module, the client's twin in the library, is the one place outside `deployments/` that needs Ray; it is
+imported only by `satellite.connect()`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+from collections.abc import Coroutine
+from types import TracebackType
+from typing import Any, TypeVar
+from uuid import UUID
+
+import ray
+from ray import serve
+from ray.exceptions import RayTaskError
+
+from satellite.cli.state import Paths, read_state
+from satellite.errors import ModelNotFound, SatelliteError, Unavailable
+from satellite.settings import Settings
+
+T = TypeVar("T")
+
+APP_NAME = "satellite"
+
+
+class ClusterClient:
+    """Submits and predicts over Serve handles. Made by `satellite.connect()`; close it or use it in `with`.
+
+    Args:
+        address: the Ray cluster's address.
+        app_name: the Serve application.
+
+    Raises:
+        Unavailable: there is no such cluster, or Satellite is not deployed on it.
+    """
+
+    def __init__(self, address: str, *, app_name: str = APP_NAME) -> None:
+        try:
+            if not ray.is_initialized():
+                ray.init(address=address, log_to_driver=False, logging_level=logging.WARNING)
+        except ConnectionError as error:
+            raise Unavailable(f"no Ray cluster answers at {address}: {error}") from None
+        # In Serve's fast mode a handle works only inside an event loop: this client brings one of its own.
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="satellite-client", daemon=True)
+        self._thread.start()
+        self._app_name = app_name
+        self._handles: dict[str, Any] = {}
+        if app_name not in self._run(asyncio.to_thread(lambda: serve.status().applications)):
+            self.close()
+            raise Unavailable(f"the application '{app_name}' is not deployed on the cluster at {address}")
+
+    def predict(self, model_name: str, data: Any, *, timeout_s: float = 60, **config: Any) -> dict[str, Any]:
+        """Compute now, on a replica of the model; nothing is stored.
+
+        Args:
+            model_name: which model.
+            data: the model's input. Arrays are taken as lists.
+            timeout_s: how long to wait for the answer.
+            **config: the model's config.
+
+        Returns:
+            The model's output.
+
+        Raises:
+            SatelliteError: `InvalidRequest`, `InferenceError` and so on, as the API would answer.
+            TimeoutError: there was no answer in time.
+        """
+        call = self._handle(model_name).predict.remote
+        return self._run(_await(call, _plain(data), flush=True, **config), timeout_s)
+
+    def submit(self, model_name: str, data: Any, **config: Any) -> UUID:
+        """Store a job. When this returns it is committed; read it with `result`.
+
+        Raises:
+            SatelliteError: it was not accepted.
+        """
+        call = self._handle("Ingress").submit.remote
+        return UUID(self._run(_await(call, model_name, _plain(data), config))["job_id"])
+
+    def result(self, job_id: UUID | str, *, wait_s: float = 60) -> dict[str, Any]:
+        """The job, once it has ended or `wait_s` are over: the body of `GET /api/v1/inference/result`.
+
+        Raises:
+            JobNotFound: there is no such job.
+        """
+        return self._run(_await(self._handle("Ingress").result.remote, str(job_id), wait_s))
+
+    def models(self) -> list[str]:
+        """The names of the deployed models."""
+        status = self._run(asyncio.to_thread(serve.status))
+        return sorted(name for name in status.applications[self._app_name].deployments if name != "Ingress")
+
+    def close(self) -> None:
+        """End the client's thread. The connection to Ray stays, as other code may use it."""
+        if self._thread.is_alive():
+            self._loop.call_soon_threadsafe(self._loop.stop)
+            self._thread.join()
+            self._loop.close()
+
+    def __enter__(self) -> ClusterClient:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _handle(self, deployment: str) -> Any:
+        if deployment not in self._handles:
+            if deployment != "Ingress" and deployment not in (known := self.models()):
+                raise ModelNotFound(f"there is no model '{deployment}'; there are: {', '.join(known)}")
+            self._handles[deployment] = self._run(_make_handle(deployment, self._app_name))
+        return self._handles[deployment]
+
+    def _run(self, work: Coroutine[Any, Any, T], timeout_s: float | None = None) -> T:
+        future = asyncio.run_coroutine_threadsafe(work, self._loop)
+        try:
+            return future.result(timeout_s)
+        except RayTaskError as error:
+            # The error as it was raised there, without Ray's stack traces around it.
+            if isinstance(error.cause, SatelliteError):
+                raise error.cause from None
+            raise
+
+
+def local_address() -> str:
+    """The address of the cluster that `satellite up` runs here; else Ray's own `auto`."""
+    paths = Paths(Settings().home)
+    state = read_state(paths)
+    if state is None or not state.is_alive:
+        return "auto"
+    # Ray's own note of the cluster it runs with this temp folder.
+    return (paths.ray / "ray_current_cluster").read_text().strip()
+
+
+async def _make_handle(deployment: str, app_name: str) -> Any:
+    return serve.get_deployment_handle(deployment, app_name)
+
+
+async def _await(call: Any, *args: Any, **kwargs: Any) -> Any:
+    return await call(*args, **kwargs)
+
+
+def _plain(data: Any) -> Any:
+    """Arrays and series (anything with `tolist`) as lists."""
+    return data.tolist() if hasattr(data, "tolist") else data
