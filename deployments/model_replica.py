@@ -54,7 +54,7 @@ class ModelReplica:
         self._batching = Batching()
         self._replica_id = serve.get_replica_context().replica_id.unique_id
         device = "cuda" if ray.get_gpu_ids() else "cpu"
-        # One thread computes, so that the event loop goes on taking chunks in. Torch counts threads per thread.
+        # One thread computes, so that the event loop goes on taking chunks in.
         self._compute = ThreadPoolExecutor(1, "compute")
         self._runner = self._compute.submit(self._load, device, torch_threads).result()
         logger.info(

@@ -22,6 +22,14 @@ def connect(address: str | None = None) -> ClusterClient:
     Raises:
         Unavailable: there is no cluster, or Satellite is not deployed on it.
     """
-    from satellite.cluster_client import ClusterClient, local_address
+    import os
 
-    return ClusterClient(address or local_address())
+    from satellite.cli.state import local_ray_address
+
+    address = address or local_ray_address() or "auto"
+    if address.startswith("127."):
+        # Else Ray replaces a loopback address by one that this cluster does not listen on.
+        os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
+    from satellite.cluster_client import ClusterClient
+
+    return ClusterClient(address)

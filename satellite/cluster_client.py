@@ -18,9 +18,7 @@ import ray
 from ray import serve
 from ray.exceptions import RayTaskError
 
-from satellite.cli.state import Paths, read_state
 from satellite.errors import ModelNotFound, SatelliteError, Unavailable
-from satellite.settings import Settings
 
 T = TypeVar("T")
 
@@ -126,16 +124,6 @@ class ClusterClient:
             if isinstance(error.cause, SatelliteError):
                 raise error.cause from None
             raise
-
-
-def local_address() -> str:
-    """The address of the cluster that `satellite up` runs here; else Ray's own `auto`."""
-    paths = Paths(Settings().home)
-    state = read_state(paths)
-    if state is None or not state.is_alive:
-        return "auto"
-    # Ray's own note of the cluster it runs with this temp folder.
-    return (paths.ray / "ray_current_cluster").read_text().strip()
 
 
 async def _make_handle(deployment: str, app_name: str) -> Any:

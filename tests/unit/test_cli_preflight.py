@@ -1,6 +1,8 @@
 import json
 import os
 import socket
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -10,6 +12,13 @@ from satellite.cli.console import load_settings
 from satellite.cli.state import Paths
 from satellite.errors import ConfigError, EnvironmentProblem
 from satellite.settings import Settings
+
+
+@pytest.fixture
+def tmp_path() -> Iterator[Path]:
+    # Short, unlike pytest's own: with a longer one the sockets' folders would lie elsewhere.
+    with tempfile.TemporaryDirectory(prefix="s", dir="/tmp") as folder:
+        yield Path(folder)
 
 
 @pytest.fixture

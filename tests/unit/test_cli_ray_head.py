@@ -1,4 +1,6 @@
 import subprocess
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -9,6 +11,13 @@ from satellite.cli.serve_api import DeploymentStatus, ServeStatus, render_config
 from satellite.cli.state import Paths
 from satellite.errors import ConfigError
 from satellite.settings import Settings
+
+
+@pytest.fixture
+def tmp_path() -> Iterator[Path]:
+    # Short, unlike pytest's own: with a longer one the sockets' folders would lie elsewhere.
+    with tempfile.TemporaryDirectory(prefix="s", dir="/tmp") as folder:
+        yield Path(folder)
 
 
 def head(home: Path, **settings: object) -> RayHead:
@@ -37,7 +46,6 @@ def test_fast_mode_keeps_all_of_haproxy_below_the_home(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(ray_head, "haproxy_binary", lambda: Path("/bin/true"))
-    # A short home: pytest's own folder is too long for unix sockets.
     ray = head(tmp_path, serve_mode="fast")
     environment = ray.environment()
     assert environment["RAY_SERVE_ENABLE_HA_PROXY"] == "1"

@@ -1,6 +1,8 @@
 import os
 import subprocess
 import sys
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
@@ -18,6 +20,13 @@ from satellite.cli.state import (
     read_state,
     write_state,
 )
+
+
+@pytest.fixture
+def tmp_path() -> Iterator[Path]:
+    # Short, unlike pytest's own: with a longer one the sockets' folders would lie elsewhere.
+    with tempfile.TemporaryDirectory(prefix="s", dir="/tmp") as folder:
+        yield Path(folder)
 
 
 def a_state(**changes: object) -> State:

@@ -1,0 +1,71 @@
+# Satellite: two commands are enough, `make demo` and `make up`. `make help` lists the rest.
+
+SHELL := /bin/sh
+.DEFAULT_GOAL := help
+.PHONY: help install demo up down status logs test check bench clean
+
+VENV := .venv
+BIN := $(VENV)/bin
+UV_VERSION := 0.13.9
+# What was last installed; made anew when a file it depends on changes.
+RUNTIME := $(VENV)/.installed-runtime
+DEV := $(VENV)/.installed-dev
+
+help: ## this list
+	@sed -n 's/^\([a-z]*\):[^#]*## /\1\t/p' $(MAKEFILE_LIST) | while IFS="$$(printf '\t')" read -r name text; do \
+		printf '  make %-8s %s\n' "$$name" "$$text"; done
+
+install: $(RUNTIME) ## create .venv with everything locked; the other targets do it when needed
+
+demo: $(RUNTIME) ## start if needed, forecast a public time series, stop what was started
+	@$(BIN)/satellite demo
+
+up: $(RUNTIME) ## start the whole system and leave it running
+	@$(BIN)/satellite up
+
+down: ## stop it
+	@if [ -x $(BIN)/satellite ]; then $(BIN)/satellite down; else echo "Not installed, so not running."; fi
+
+status: $(RUNTIME) ## show every part
+	@$(BIN)/satellite status
+
+logs: $(RUNTIME) ## follow all logs; Ctrl-C ends it
+	@$(BIN)/satellite logs --follow
+
+test: $(DEV) ## all tests
+	@$(BIN)/python -m pytest
+
+check: $(DEV) ## linters and the type checker
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/basedpyright
+	$(BIN)/lint-imports
+
+bench: $(DEV) ## the benchmarks
+	@$(BIN)/python -m benchmarks
+
+clean: ## remove what can be made again; data stays (SATELLITE_HOME)
+	@if [ -x $(BIN)/satellite ]; then $(BIN)/satellite down; fi
+	rm -rf $(VENV) dist .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+
+$(BIN)/uv:
+	@[ "$(OS)" != Windows_NT ] || { echo "error: Windows is not supported: use WSL 2."; exit 2; }
+	@python=; for name in python3 python3.14 python3.13 python3.12 python3.11 python; do \
+		if "$$name" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then python=$$name; break; fi; \
+	done; \
+	if [ -z "$$python" ]; then echo "error: Python 3.11 or newer is needed: install it (apt install python3, brew install python)."; exit 2; fi; \
+	if ! "$$python" -c 'import ensurepip, venv' 2>/dev/null; then \
+		echo "error: $$python lacks venv: apt install $$("$$python" -c 'import sys; print("python%d.%d-venv" % sys.version_info[:2])')"; exit 2; fi; \
+	echo "Creating $(VENV) with $$($$python --version) ..."; \
+	"$$python" -m venv $(VENV) && $(BIN)/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
+
+# Bytecode is compiled once here, or else by every one of Ray's processes at every start.
+$(RUNTIME): uv.lock pyproject.toml | $(BIN)/uv
+	@echo "Installing what uv.lock says ..."
+	@$(BIN)/uv sync --frozen --inexact --no-dev --compile-bytecode
+	@touch $@
+
+$(DEV): uv.lock pyproject.toml | $(BIN)/uv
+	@echo "Installing what uv.lock says, with the tools for development ..."
+	@$(BIN)/uv sync --frozen --inexact --compile-bytecode
+	@touch $@ $(RUNTIME)

@@ -1,0 +1,1 @@
+"""The command line: start, watch and stop the whole system on one machine, and talk to its API."""

@@ -1,0 +1,43 @@
+"""`satellite deploy`: hand a Serve config to the system that is up."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from satellite.cli.console import CommandFailed, console
+from satellite.cli.lifecycle import running_state
+from satellite.cli.rendering import Rendering
+from satellite.cli.serve_api import ServeApi, wait_until_ready
+from satellite.cli.state import Paths
+from satellite.errors import EnvironmentProblem
+from satellite.settings import Settings
+
+
+def deploy(settings: Settings, file: Path) -> None:
+    """Puts the config and waits until everything in it runs.
+
+    Raises:
+        ConfigError: the file, or one under `configs/` or `models/`, is not valid, or Serve refuses it.
+        CommandFailed: nothing is up, or a deployment failed.
+    """
+    state = running_state(Paths(settings.home))
+    if state is None or state.phase != "ready":
+        raise CommandFailed("Nothing is running: `satellite up` first.")
+    serve = ServeApi(state.dashboard_url)
+    try:
+        with console.status("deploying ...") as spinner:
+            with Rendering(file, settings, state.dashboard_url) as rendering:
+                serve.put(rendering.result())
+            try:
+                wait_until_ready(
+                    serve,
+                    state.api_url,
+                    timeout_s=settings.start_timeout_s,
+                    on_progress=lambda words: spinner.update(f"deploying: {words}"),
+                )
+            except EnvironmentProblem as exc:
+                logs = Path(state.session_folder) / "logs" / "serve"
+                raise CommandFailed(f"{exc}\nServe's logs: {logs}") from None
+        console.print(f"[green]Deployed[/] {file}: {state.api_url}")
+    finally:
+        serve.close()

@@ -1,0 +1,208 @@
+"""The commands that talk to the API: submit, result, predict, models."""
+
+from __future__ import annotations
+
+import csv
+import json
+import sys
+from pathlib import Path
+from typing import Any, cast
+
+import httpx
+from rich.table import Table
+
+from satellite.cli.console import CommandFailed, console
+from satellite.errors import ConfigError, SatelliteError
+from satellite.settings import Settings
+
+Json = dict[str, Any]
+# Longer than any wait the server grants in one call.
+SLACK_S = 15
+POLL_WAIT_S = 10
+FINAL = frozenset({"succeeded", "failed", "cancelled", "expired", "dead"})
+
+
+class Refused(SatelliteError):
+    """The API answered with a problem; its own title and detail are shown."""
+
+    def __init__(self, problem: Json) -> None:
+        # `foreseen_errors` prints title and detail; the API's title takes the place of this class's.
+        super().__init__(str(problem.get("detail") or ""))
+        self.title = str(problem.get("title") or "Error")  # pyright: ignore[reportAttributeAccessIssue]
+        entries = cast("list[Json]", problem.get("errors") or [])
+        for entry in entries:
+            # Many details already name their first error.
+            if str(entry.get("detail", "")) not in self.detail:
+                self.detail += f"\n  {entry.get('pointer', '')}: {entry.get('detail', '')}"
+
+
+class Api:
+    """The HTTP API.
+
+    Args:
+        url: base address, without a path.
+    """
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self._client = httpx.Client(base_url=url, timeout=SLACK_S, trust_env=_is_remote(url))
+
+    def call(self, method: str, path: str, *, body: Json | None = None, wait_s: float = 0) -> Json:
+        """One call.
+
+        Args:
+            method: GET or POST.
+            path: after the base address.
+            body: sent as JSON.
+            wait_s: for how long the server may take.
+
+        Raises:
+            CommandFailed: nobody answers.
+            Refused: the API answered with a problem.
+        """
+        try:
+            answer = self._client.request(method, path, json=body, timeout=wait_s + SLACK_S)
+        except httpx.HTTPError as exc:
+            raise CommandFailed(
+                f"No answer from {self.url} ({exc or type(exc).__name__}): start it with `satellite up`."
+            ) from None
+        try:
+            document: object = answer.json()
+        except ValueError:
+            document = {"title": f"HTTP {answer.status_code}", "detail": answer.text[:300]}
+        if not isinstance(document, dict):
+            raise Refused(
+                {"title": "Unexpected answer", "detail": f"{path} did not answer with a JSON object."}
+            )
+        if not answer.is_success:
+            raise Refused(cast("Json", document))
+        return cast("Json", document)
+
+
+def _is_remote(url: str) -> bool:
+    """A proxy set for the internet must not catch loopback calls."""
+    return httpx.URL(url).host not in ("127.0.0.1", "localhost", "::1")
+
+
+def parse_data(text: str) -> list[Any]:
+    """The numbers named by `--data`.
+
+    Args:
+        text: `1,2,3`, a JSON array, `@file` (CSV: its last column; or JSON), or `-` for standard input.
+
+    Raises:
+        ConfigError: it is none of these.
+    """
+    if text == "-":
+        return _parse_text(sys.stdin.read(), "standard input")
+    if text.startswith("@"):
+        path = Path(text[1:])
+        try:
+            return _parse_text(path.read_text(encoding="utf-8"), str(path))
+        except (OSError, UnicodeDecodeError) as exc:
+            raise ConfigError(f"--data {text}: {exc}") from None
+    return _parse_text(text, "--data")
+
+
+def _parse_text(text: str, source: str) -> list[Any]:
+    stripped = text.strip()
+    if stripped.startswith("["):
+        try:
+            return cast("list[Any]", json.loads(stripped))
+        except ValueError as exc:
+            raise ConfigError(f"{source} is not JSON: {exc}") from None
+    rows = [row for row in csv.reader(stripped.splitlines()) if row]
+    if not rows:
+        raise ConfigError(f"{source} holds no numbers.")
+    cells = rows[0] if len(rows) == 1 else [row[-1] for row in rows]
+    if len(rows) > 1 and not _is_number(cells[0]):
+        cells = cells[1:]
+    for line, cell in enumerate(cells, start=1):
+        if not _is_number(cell):
+            raise ConfigError(f"{source}: {cell.strip()!r} (value {line}) is not a number.")
+    return [float(cell) for cell in cells]
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
+def parse_config(pairs: list[str]) -> Json:
+    """`key=value` pairs: numbers, booleans and other JSON become what they say, all else stays text.
+
+    Raises:
+        ConfigError: a pair has no `=`.
+    """
+    config: Json = {}
+    for pair in pairs:
+        name, equals, value = pair.partition("=")
+        if not equals or not name:
+            raise ConfigError(f"--config {pair!r}: write key=value, such as --config forecast_steps=24")
+        try:
+            config[name] = json.loads(value)
+        except ValueError:
+            config[name] = value
+    return config
+
+
+def submit(settings: Settings, model: str, data: str, pairs: list[str], *, wait: bool) -> None:
+    """Submits a job; prints its id, or its result."""
+    body = {"model_name": model, "data": parse_data(data), "config": parse_config(pairs)}
+    api = Api(settings.api_url)
+    job = api.call("POST", "/api/v1/inference/submit", body=body)
+    if not wait:
+        print(job["job_id"])
+        return
+    while True:
+        answer = fetch_result(api, job["job_id"], wait_s=POLL_WAIT_S)
+        if answer["status"] in FINAL:
+            _print_answer(answer)
+            return
+
+
+def fetch_result(api: Api, job_id: str, *, wait_s: float) -> Json:
+    """The job as it is after at most `wait_s` seconds."""
+    return api.call("GET", f"/api/v1/inference/result/{job_id}?wait_s={wait_s:g}", wait_s=wait_s)
+
+
+def result(settings: Settings, job_id: str, *, wait_s: float) -> None:
+    """Prints one job."""
+    _print_answer(fetch_result(Api(settings.api_url), job_id, wait_s=wait_s))
+
+
+def predict(settings: Settings, model: str, data: str, pairs: list[str]) -> None:
+    """Runs a model now."""
+    body = {"model_name": model, "data": parse_data(data), "config": parse_config(pairs)}
+    wait_s = settings.predict_wait_s
+    _print_answer(Api(settings.api_url).call("POST", "/api/v1/inference/predict", body=body, wait_s=wait_s))
+
+
+def _print_answer(answer: Json) -> None:
+    """JSON on standard output, so that it can be piped; a job without success ends with an error too."""
+    print(json.dumps(answer, indent=1))
+    if answer.get("status") in FINAL - {"succeeded"}:
+        error = cast("Json", answer.get("error") or {})
+        raise Refused({"title": f"The job {answer['status']}", "detail": error.get("detail", "")})
+
+
+def models(settings: Settings) -> None:
+    """Prints the models as a table."""
+    found = cast("list[Json]", Api(settings.api_url).call("GET", "/api/v1/models")["models"])
+    table = Table(box=None, pad_edge=False)
+    for title in ("Model", "Version", "State", "Replicas", "Description"):
+        table.add_column(title, overflow="fold")
+    for model in found:
+        cells = [model.get(name) for name in ("name", "version", "state", "replicas")]
+        about = str(model.get("description") or "").strip().split("\n", 1)[0]
+        table.add_row(*("" if cell is None else _cell(cell) for cell in cells), about)
+    console.print(table)
+
+
+def _cell(value: object) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{name} {inner}" for name, inner in cast("Json", value).items())
+    return str(value)

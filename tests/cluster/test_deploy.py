@@ -1,0 +1,128 @@
+"""Deploying again: what changes, what goes on running, and what a dropped model file does."""
+
+import subprocess
+import sys
+from pathlib import Path
+from textwrap import dedent
+
+import httpx
+import yaml
+
+from .conftest import edit_yaml
+
+SERVE = Path(sys.executable).with_name("serve")
+
+DROPPED = """
+    from pydantic import BaseModel
+    from satellite.model import register_model
+    from satellite.series import Series
+
+    @register_model("last_value")
+    class LastValue:
+        \"\"\"Repeats the last observation.\"\"\"
+
+        version = "1.0.0"
+        Input = Series
+
+        class Config(BaseModel, extra="forbid"): ...
+
+        class Output(BaseModel):
+            value: float
+
+        example = {"data": [1.0, 2.0, 3.0, 4.0]}
+
+        def load(self, device): ...
+
+        def infer_batch(self, inputs):
+            return [self.Output(value=i.data[-1]) for i in inputs]
+"""
+
+
+def batching(system, name):
+    return httpx.get(f"{system.url}/api/v1/models/{name}").json()["batching"]
+
+
+def test_new_batching_settings_are_taken_over_without_a_restart(system):
+    before = system.replicas()
+    edit_yaml(
+        system.root / "configs/models/moving_average.yaml",
+        lambda c: c["batching"].update(batch_wait_timeout_s=0.5),
+    )
+    system.run("deploy", str(system.root / "serve_config.yaml"))
+    assert system.replicas() == before
+    assert batching(system, "moving_average")["batch_wait_timeout_s"] == 0.5
+    assert batching(system, "lstm_timeseries")["batch_wait_timeout_s"] == 2.0
+
+
+def test_new_resources_restart_that_model_alone(system):
+    before = system.replicas()
+    edit_yaml(system.root / "configs/models/moving_average.yaml", lambda c: c["cpu"].update(num_cpus=0.15))
+    system.run("deploy", str(system.root / "serve_config.yaml"))
+    after = system.replicas()
+    assert after["moving_average"] != before["moving_average"]
+    assert after["lstm_timeseries"] == before["lstm_timeseries"]
+    assert after["Ingress"] == before["Ingress"]
+
+
+def test_a_wrong_config_changes_nothing_and_says_where(system):
+    path = system.root / "configs/models/moving_average.yaml"
+    good = path.read_text()
+    edit_yaml(path, lambda c: c["batching"].update(max_batch_size=0))
+    before = system.replicas()
+    try:
+        failed = system.run("deploy", str(system.root / "serve_config.yaml"), check=False)
+    finally:
+        path.write_text(good)
+    assert failed.returncode != 0
+    message = "".join((failed.stdout + failed.stderr).split())
+    assert "moving_average.yaml:batching.max_batch_size" in message
+    assert "Traceback" not in message
+    assert system.replicas() == before
+
+
+def test_a_broken_model_file_changes_nothing_and_names_its_line(system):
+    path = system.root / "models" / "broken.py"
+    path.write_text("x = 1\nimport no_such_module\n")
+    before = system.replicas()
+    try:
+        failed = system.run("deploy", str(system.root / "serve_config.yaml"), check=False)
+    finally:
+        path.unlink()
+    assert failed.returncode != 0
+    assert "broken.py:2:" in "".join((failed.stdout + failed.stderr).split())
+    assert system.replicas() == before
+
+
+def test_a_dropped_model_file_is_deployed_and_documented(system):
+    (system.root / "models" / "last_value.py").write_text(dedent(DROPPED))
+    system.run("deploy", str(system.root / "serve_config.yaml"))
+    answer = httpx.post(
+        f"{system.url}/api/v1/inference/predict", json={"model_name": "last_value", "data": [1, 2, 3, 7]}
+    ).json()
+    assert answer["result"] == {"value": 7.0}
+    assert "last_value.Output" in httpx.get(f"{system.url}/openapi.json").json()["components"]["schemas"]
+
+
+def test_plain_serve_deploy_works_and_one_changed_model_leaves_the_others(system, tmp_path):
+    def deploy(**changes):
+        config = yaml.safe_load((system.root / "serve_config.yaml").read_text())
+        config["http_options"]["port"] = system.http_port
+        if changes:
+            config["applications"][0]["deployments"] = [
+                {"name": "moving_average", "user_config": {"batching": changes}}
+            ]
+        path = tmp_path / "serve_config.yaml"
+        path.write_text(yaml.safe_dump(config))
+        subprocess.run(
+            [SERVE, "deploy", "--address", system.dashboard_url, str(path)], check=True, capture_output=True
+        )
+        system.wait_ready()
+
+    deploy()
+    before = system.replicas()
+    deploy(max_batch_size=4)
+    assert system.replicas() == before
+    answer = httpx.post(
+        f"{system.url}/api/v1/inference/predict", json={"model_name": "moving_average", "data": [1, 2, 3, 4]}
+    ).json()
+    assert answer["status"] == "succeeded"

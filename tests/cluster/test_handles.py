@@ -1,0 +1,86 @@
+"""From a notebook: the handle-based client, the raw handle, and the quickstart notebook itself."""
+
+import os
+import subprocess
+import sys
+from textwrap import dedent
+
+import nbformat
+import pytest
+from nbclient import NotebookClient
+
+from satellite.settings import REPO_ROOT
+
+# Each in a process of its own: a process joins one Ray cluster.
+CLIENT = """
+    import satellite
+    from satellite.errors import InvalidRequest, JobNotFound, ModelNotFound
+
+    with satellite.connect() as client:
+        assert client.models() == ["lstm_timeseries", "moving_average"]
+        answer = client.predict("lstm_timeseries", [1.2, 2.3, 3.1, 2.8, 3.5], forecast_steps=5)
+        assert len(answer["forecast"]) == 5
+        job_id = client.submit("moving_average", [1, 2, 3, 4], forecast_steps=2)
+        job = client.result(job_id)
+        assert job["status"] == "succeeded" and job["result"] == {"forecast": [2.5, 2.5]}, job
+        for error, call in {
+            ModelNotFound: lambda: client.predict("lstm", [1, 2, 3, 4]),
+            InvalidRequest: lambda: client.predict("moving_average", [1]),
+            JobNotFound: lambda: client.result("0193f3a2-6c1e-7b52-9d5e-3c1f0a2b4c5d"),
+        }.items():
+            try:
+                call()
+            except error as caught:
+                assert caught.detail
+            else:
+                raise AssertionError(error)
+    print("done")
+"""
+
+RAW_HANDLE = """
+    import asyncio
+    import satellite
+
+    client = satellite.connect()  # joins the cluster
+    from ray import serve
+
+    async def main():
+        handle = serve.get_deployment_handle("lstm_timeseries", "satellite")
+        answers = await asyncio.gather(
+            *(handle.predict.remote([1.2, 2.3, 3.1, 2.8], forecast_steps=3) for _ in range(8))
+        )
+        assert all(len(answer["forecast"]) == 3 for answer in answers)
+
+    asyncio.run(main())
+    print("done")
+"""
+
+
+def run(system, program):
+    done = subprocess.run(
+        [sys.executable, "-c", dedent(program)],
+        env=system.env,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.stdout.strip().endswith("done"), done.stdout + done.stderr
+
+
+def test_connect_finds_the_running_system(system):
+    run(system, CLIENT)
+
+
+def test_the_raw_handle_works_and_batches(system):
+    run(system, RAW_HANDLE)
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_the_quickstart_notebook_runs(system, monkeypatch):
+    for name in ("SATELLITE_HOME", "SATELLITE_HTTP_PORT"):
+        monkeypatch.setitem(os.environ, name, system.env[name])
+    notebook = nbformat.read(REPO_ROOT / "notebooks" / "quickstart.ipynb", as_version=4)
+    NotebookClient(notebook, timeout=120, kernel_name="python3").execute()
+    assert any(cell.get("outputs") for cell in notebook.cells)
