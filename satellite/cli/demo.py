@@ -20,11 +20,11 @@ from satellite.cli.state import Paths
 from satellite.settings import Settings
 
 MODEL = "lstm_timeseries"
-SERIES = "seattle_temperature_hourly.csv"
-UNIT = "°F"
-STEPS = 48
-SEASON = 24
-SHOWN_HISTORY = 96
+SERIES = "mauna_loa_co2_weekly.csv"
+UNIT = "ppm"
+STEPS = 52
+SEASON = 52
+SHOWN_HISTORY = 156
 SHOWN_EVERY = 6
 TIMEOUT_S = 120
 MAX_WIDTH = 110
@@ -43,8 +43,8 @@ def load_series() -> Series:
     """The series that comes with the package."""
     text = files("satellite.cli").joinpath("data", SERIES).read_text(encoding="utf-8")
     rows = list(csv.DictReader(text.splitlines()))
-    values = [float(row["temperature"]) for row in rows]
-    times = [row["time"] for row in rows]
+    values = [float(row["co2_ppm"]) for row in rows]
+    times = [row["week"] for row in rows]
     return Series(times=times[-STEPS:], history=values[:-STEPS], actual=values[-STEPS:])
 
 
@@ -83,8 +83,8 @@ def run(settings: Settings, config_file: Path) -> None:
 
 def _run_job(api: Api, series: Series) -> Json:
     console.print(
-        f"Hourly temperatures of Seattle ({UNIT}, NOAA): {len(series.history)} points are sent to {MODEL}, "
-        f"the next {STEPS} are forecast."
+        f"Weekly CO2 at Mauna Loa ({UNIT}; Keeling and Whorf): {len(series.history)} points go to {MODEL}, "
+        f"the next {STEPS} weeks are forecast."
     )
     began = time.monotonic()
     body = {
@@ -141,18 +141,17 @@ def _show(answer: Json, series: Series) -> None:
     naive = mean_absolute_error(seasonal_naive(series.history, STEPS, SEASON), series.actual)
     inside = sum(a <= value <= b for a, value, b in zip(low, series.actual, high, strict=True))
     console.print(
-        f"\nMean absolute error: {MODEL} {ours:.2f} {UNIT}, repeating the last day {naive:.2f} {UNIT}. "
+        f"\nMean absolute error: {MODEL} {ours:.2f} {UNIT}, repeating the last year {naive:.2f} {UNIT}. "
         f"{inside} of {STEPS} true values lie inside the 0.1-0.9 band.\n"
     )
 
 
 def _table(series: Series, forecast: list[float], low: list[float], high: list[float]) -> Table:
     table = Table(box=None, pad_edge=False)
-    for title in ("Step", "Time", "Forecast", "0.1-0.9 band", "Actual"):
+    for title in ("Step", "Week of", "Forecast", "0.1-0.9 band", "Actual"):
         table.add_column(title, justify="right")
     columns: Any = zip(series.times, forecast, low, high, series.actual, strict=True)
     for step, (when, value, bottom, top, actual) in enumerate(columns, start=1):
         if step == 1 or step % SHOWN_EVERY == 0:
-            clock = when.replace("T", " ")
-            table.add_row(str(step), clock, f"{value:.1f}", f"{bottom:.1f} - {top:.1f}", f"{actual:.1f}")
+            table.add_row(str(step), when, f"{value:.1f}", f"{bottom:.1f} - {top:.1f}", f"{actual:.1f}")
     return table

@@ -87,7 +87,7 @@ def test_an_invalid_setting_ends_with_exit_code_2(monkeypatch: pytest.MonkeyPatc
 def test_the_shipped_series_is_whole() -> None:
     series = demo.load_series()
     assert len(series.actual) == len(series.times) == demo.STEPS
-    assert len(series.history) == 384 - demo.STEPS
+    assert len(series.history) == 312 - demo.STEPS
     naive = demo.seasonal_naive([1, 2, 3, 4], 3, 2)
     assert naive == [3, 4, 3]
     assert demo.mean_absolute_error([1, 2], [2, 4]) == 1.5
@@ -96,7 +96,7 @@ def test_the_shipped_series_is_whole() -> None:
 @pytest.mark.parametrize("actual", [[], [4.0, 4.0, 5.0]])
 def test_the_chart_shows_every_line(actual: list[float]) -> None:
     chart = forecast_chart(
-        [1, 2, 3], [4, 5, 4], [3, 3, 3], [5, 6, 6], actual, unit="°F", width=80, colour=False
+        [1, 2, 3], [4, 5, 4], [3, 3, 3], [5, 6, 6], actual, unit="ppm", width=80, colour=False
     )
     assert max(len(line) for line in chart.splitlines()) <= 80
     assert "\x1b" not in chart

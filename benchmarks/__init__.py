@@ -1,0 +1,1 @@
+"""Measures Satellite on this machine: `make bench`."""

@@ -1,0 +1,81 @@
+"""A system of the benchmark's own: its data, its ports, started and stopped as a user does it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Generator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from satellite.cli.processes import find_run, memory_bytes
+from satellite.cli.state import Paths, read_state
+
+SATELLITE = Path(sys.executable).with_name("satellite")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class System:
+    """A running system."""
+
+    url: str
+    start_s: float  # from the command to its return, which is when /health/ready answers 200
+    paths: Paths
+
+    def memory_mb(self) -> dict[str, float]:
+        """Proportional set size by program, databases and supervisor included."""
+        state = read_state(self.paths)
+        assert state is not None and state.guard is not None
+        sizes: dict[str, float] = {}
+        for process in find_run(
+            state.run_id, session=state.supervisor, roots=[state.supervisor, state.guard]
+        ):
+            command = process.cmdline()
+            name = (
+                command[0].split("::", 1)[-1]
+                if command and command[0].startswith("ray::")
+                else process.name()
+            )
+            sizes[name] = sizes.get(name, 0) + memory_bytes(process) / 2**20
+        return sizes
+
+
+@contextmanager
+def running(home: Path) -> Generator[System]:
+    """Start a system with its data in `home`, and stop it."""
+    http_port, dashboard_port = _free_port(), _free_port()
+    environment = {
+        **os.environ,
+        "SATELLITE_HOME": str(home),
+        "SATELLITE_HTTP_PORT": str(http_port),
+        "SATELLITE_DASHBOARD_PORT": str(dashboard_port),
+    }
+    began = time.perf_counter()
+    try:
+        subprocess.run([SATELLITE, "up"], env=environment, check=True, stdout=subprocess.DEVNULL)
+        start_s = time.perf_counter() - began
+        yield System(url=f"http://127.0.0.1:{http_port}", start_s=start_s, paths=Paths(home))
+    finally:
+        subprocess.run([SATELLITE, "down"], env=environment, check=True, stdout=subprocess.DEVNULL)
+
+
+@contextmanager
+def scratch_home() -> Generator[Path]:
+    """A folder that is gone afterwards."""
+    folder = Path(tempfile.mkdtemp(prefix="sat-"))
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _free_port() -> int:
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return s.getsockname()[1]
