@@ -48,7 +48,7 @@ class Ingress:
         handles: dict[str, DeploymentHandle],
         details: dict[str, dict[str, Any]],
     ) -> None:
-        configure_logging()
+        configure_logging(settings.log_level)
         if settings.database_url is None or settings.redis_url is None:
             raise ConfigError(
                 "SATELLITE_DATABASE_URL and SATELLITE_REDIS_URL must be set on the cluster; "

@@ -46,10 +46,11 @@ class ModelReplica:
     Args:
         model_file: the file that registers the model.
         torch_threads: intra-op threads of torch on a CPU.
+        log_level: of Satellite's own log lines.
     """
 
-    def __init__(self, model_file: str, torch_threads: int) -> None:
-        configure_logging()
+    def __init__(self, model_file: str, torch_threads: int, log_level: str) -> None:
+        configure_logging(log_level)
         self._spec = load_model(Path(model_file))
         self._batching = Batching()
         self._replica_id = serve.get_replica_context().replica_id.unique_id

@@ -8,6 +8,7 @@ from typing import Any
 from ray import serve
 from ray.serve.config import AutoscalingConfig
 
+from deployments.logs import SERVE_LOGGING
 from deployments.model_replica import ModelReplica
 from satellite.config import IngressConfig, ModelConfig, Resources, load_model_config
 from satellite.errors import ConfigError
@@ -35,6 +36,7 @@ class ModelDeployment:
             "autoscaling_config": autoscaling(self.spec.name, self.config.autoscaling),
             "user_config": {"batching": self.config.batching.model_dump()},
             "graceful_shutdown_timeout_s": self.config.graceful_shutdown_timeout_s,
+            "logging_config": SERVE_LOGGING,
         }
 
     def details(self) -> dict[str, Any]:
@@ -44,7 +46,7 @@ class ModelDeployment:
     def bind(self, settings: Settings) -> serve.Application:
         """The deployment, ready to be part of an application."""
         deployment = serve.deployment(ModelReplica).options(name=self.spec.name, **self.options())
-        return deployment.bind(self.spec.file, settings.torch_threads)
+        return deployment.bind(self.spec.file, settings.torch_threads, settings.log_level)
 
 
 def find_deployments(settings: Settings, profile: str) -> dict[str, ModelDeployment]:
@@ -65,6 +67,7 @@ def ingress_options(config: IngressConfig, models: dict[str, ModelDeployment]) -
         "autoscaling_config": autoscaling("Ingress", config.autoscaling),
         "user_config": {"models": {name: model.config.model_dump() for name, model in models.items()}},
         "graceful_shutdown_timeout_s": config.graceful_shutdown_timeout_s,
+        "logging_config": SERVE_LOGGING,
     }
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from fastapi import FastAPI
+from fastapi_offline import FastAPIOffline
 from starlette.responses import FileResponse
 
 from satellite import __version__
@@ -24,11 +25,12 @@ Live events come over the WebSocket at `/api/v1/ws`.
 
 def create_app(context: ApiContext) -> FastAPI:
     """Build the application that serves `context`."""
-    app = FastAPI(
+    # As FastAPI, but the documentation page brings its own scripts: it works without the internet.
+    app = FastAPIOffline(
+        redoc_url=None,
         title="Satellite",
         version=__version__,
         description=DESCRIPTION,
-        # A body is read once, by the route that knows its limit; nothing is parsed before.
         openapi_tags=[
             {"name": "inference", "description": "Jobs and synchronous requests."},
             {"name": "models", "description": "What can be asked."},

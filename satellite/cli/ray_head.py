@@ -144,6 +144,8 @@ class RayHead:
             "DASHBOARD_METRIC_PORT": str(dashboard_metrics_port),
             "RAY_SERVE_FALLBACK_PROXY_HTTP_PORT": str(fallback_port),
             "RAY_USAGE_STATS_ENABLED": "0",
+            # Ray's default of 15 is for batch work beside a desktop: here the replicas are what matters.
+            "RAY_worker_niceness": "0",
             "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",
             # The supervisor has drained Serve before it stops Ray.
             "RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S": "0",
