@@ -42,6 +42,13 @@ class System:
         self.ws_url = f"ws://127.0.0.1:{self.http_port}/api/v1/ws"
         self.dashboard_url = f"http://127.0.0.1:{self.dashboard_port}"
 
+    def reset_root(self):
+        """Bring the folder to what the checkout holds: a copy, so that tests may edit it as a user would."""
+        for name in ("configs", "models"):
+            shutil.rmtree(self.root / name, ignore_errors=True)
+            shutil.copytree(REPO_ROOT / name, self.root / name, ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.copy(REPO_ROOT / "serve_config.yaml", self.root / "serve_config.yaml")
+
     def run(self, *args, timeout_s=120, check=True):
         done = subprocess.run(
             [SATELLITE, *args], env=self.env, capture_output=True, text=True, timeout=timeout_s, check=False
@@ -80,14 +87,8 @@ class System:
 def system():
     home = Path(tempfile.mkdtemp(prefix="sat-"))
     root = Path(tempfile.mkdtemp(prefix="sat-root-"))
-    # A copy of what a user edits, so that tests may edit it too.
-    for name in ("configs", "models", "serve_config.yaml"):
-        source = REPO_ROOT / name
-        if source.is_dir():
-            shutil.copytree(source, root / name, ignore=shutil.ignore_patterns("__pycache__"))
-        else:
-            shutil.copy(source, root / name)
     system = System(home, root)
+    system.reset_root()
     try:
         system.run("up", "--config", str(root / "serve_config.yaml"))
         yield system

@@ -6,6 +6,7 @@ from pathlib import Path
 from textwrap import dedent
 
 import httpx
+import pytest
 import yaml
 
 from .conftest import edit_yaml
@@ -36,6 +37,13 @@ DROPPED = """
         def infer_batch(self, inputs):
             return [self.Output(value=i.data[-1]) for i in inputs]
 """
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _leave_as_found(system):
+    yield
+    system.reset_root()
+    system.run("deploy", str(system.root / "serve_config.yaml"))
 
 
 def batching(system, name):

@@ -137,7 +137,7 @@ def test_health_and_models(http):
     assert set(health["parts"]) == {"postgres", "redis", "model:lstm_timeseries", "model:moving_average"}
     models = {model["name"]: model for model in http.get("/api/v1/models").json()["models"]}
     assert models["lstm_timeseries"]["state"] == "HEALTHY"
-    assert models["lstm_timeseries"]["replicas"] == {"RUNNING": 1}
+    assert models["lstm_timeseries"]["replicas"]["RUNNING"] >= 1
     assert models["lstm_timeseries"]["autoscaling"]["max_replicas"] == 2
     assert "lstm_timeseries.Config" in http.get("/openapi.json").json()["components"]["schemas"]
     assert "<title>Satellite</title>" in http.get("/").text

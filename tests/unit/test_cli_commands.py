@@ -100,7 +100,7 @@ def test_the_chart_shows_every_line(actual: list[float]) -> None:
     )
     assert max(len(line) for line in chart.splitlines()) <= 80
     assert "\x1b" not in chart
-    for word in ("history", "forecast", "band", "°F", *(["actual"] if actual else [])):
+    for word in ("history", "forecast", "band", "ppm", *(["actual"] if actual else [])):
         assert word in chart
 
 
