@@ -53,10 +53,14 @@ async def test_a_cancelled_caller_breaks_nothing_and_its_item_is_written():
 
 async def test_a_failed_group_fails_its_callers_and_the_next_goes_on():
     writer = Writer()
-    writer.gate.set()
     commit = GroupCommit(writer)
-    results = await asyncio.gather(*(commit.submit(x) for x in ("a", "bad")), return_exceptions=True)
-    assert [type(r) for r in results] == [ValueError, ValueError]
+    tasks = [asyncio.create_task(commit.submit(x)) for x in ("gone", "a", "bad")]
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    tasks[0].cancel()
+    writer.gate.set()
+    results = await asyncio.gather(*tasks, return_exceptions=True)
+    assert [type(r) for r in results] == [asyncio.CancelledError, ValueError, ValueError]
     assert await commit.submit("c") == "C"
 
 
