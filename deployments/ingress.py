@@ -38,7 +38,9 @@ class Ingress:
 
     Args:
         settings: the settings it was built with.
-        models: for each model its file, its handle and what its deployment was configured with.
+        model_files: for each model the file that registers it.
+        handles: for each model the handle of its deployment.
+        details: for each model what its deployment was configured with, for `/api/v1/models`.
     """
 
     async def __init__(

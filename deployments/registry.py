@@ -11,11 +11,12 @@ from ray.serve.config import AutoscalingConfig
 from deployments.logs import SERVE_LOGGING
 from deployments.model_replica import ModelReplica
 from satellite.config import IngressConfig, ModelConfig, Resources, load_model_config
-from satellite.errors import ConfigError
+from satellite.errors import ConfigError, ModelDefinitionError
 from satellite.model import ModelSpec
 from satellite.registry import load_models
 from satellite.settings import Settings
 
+INGRESS = "Ingress"
 # Far above what the queues hand over, so that Serve's own limit never splits a batch.
 MAX_ONGOING_CHUNKS = 256
 
@@ -53,6 +54,8 @@ def find_deployments(settings: Settings, profile: str) -> dict[str, ModelDeploym
     """Every model in `models/` with its config, under the profile `cpu` or `gpu`."""
     found = {}
     for name, spec in load_models(settings.root / "models").items():
+        if name == INGRESS:
+            raise ModelDefinitionError(f"{spec.place}: '{INGRESS}' is the name of the ingress deployment")
         config = load_model_config(settings.root / "configs", name)
         resources = config.gpu if profile == "gpu" else config.cpu
         found[name] = ModelDeployment(spec=spec, config=config, resources=resources)
@@ -64,7 +67,7 @@ def ingress_options(config: IngressConfig, models: dict[str, ModelDeployment]) -
     return {
         "ray_actor_options": {"num_cpus": config.num_cpus},
         "max_ongoing_requests": config.max_ongoing_requests,
-        "autoscaling_config": autoscaling("Ingress", config.autoscaling),
+        "autoscaling_config": autoscaling(INGRESS, config.autoscaling),
         "user_config": {"models": {name: model.config.model_dump() for name, model in models.items()}},
         "graceful_shutdown_timeout_s": config.graceful_shutdown_timeout_s,
         "logging_config": SERVE_LOGGING,

@@ -19,7 +19,7 @@ import httpx
 import yaml
 
 from deployments.app import AppArgs, build, resolve_profile
-from deployments.registry import find_deployments, ingress_options
+from deployments.registry import INGRESS, find_deployments, ingress_options
 from satellite.config import load_environment
 from satellite.errors import SatelliteError, Unavailable
 from satellite.settings import Settings
@@ -50,7 +50,7 @@ def _render_app(app: dict[str, Any], settings: Settings, gpus: float) -> dict[st
     environment = load_environment(settings.root / "configs", AppArgs(**app.get("args", {})).environment)
     models = find_deployments(settings, resolve_profile(settings, environment, gpus))
     options = {name: model.options() for name, model in models.items()}
-    options["Ingress"] = ingress_options(environment.ingress, models)
+    options[INGRESS] = ingress_options(environment.ingress, models)
     for given in app.get("deployments", []):
         options[given["name"]] = {**options.get(given["name"], {}), **given}
     return {**app, "deployments": [{"name": name, **fields} for name, fields in options.items()]}

@@ -1,14 +1,18 @@
 """The builder and the rendered config, without a cluster: profiles, options, validation."""
 
+from dataclasses import replace
+
 import pytest
 import yaml
 from pydantic import ValidationError
 
+from deployments import registry
 from deployments.app import AppArgs, resolve_profile
 from deployments.registry import autoscaling, find_deployments
 from deployments.render import render
 from satellite.config import EnvironmentConfig
-from satellite.errors import ConfigError
+from satellite.errors import ConfigError, ModelDefinitionError
+from satellite.registry import load_model
 from satellite.settings import REPO_ROOT, Settings
 
 CONFIG = yaml.safe_load((REPO_ROOT / "serve_config.yaml").read_text())
@@ -67,6 +71,13 @@ def test_what_the_file_says_itself_has_the_last_word():
 def test_other_applications_are_left_alone():
     other = {"name": "other", "import_path": "somewhere:app"}
     assert render({**CONFIG, "applications": [other]}, Settings(), 0)["applications"] == [other]
+
+
+def test_a_model_may_not_take_the_name_of_the_ingress(monkeypatch):
+    spec = replace(load_model(REPO_ROOT / "models" / "moving_average.py"), name="Ingress")
+    monkeypatch.setattr(registry, "load_models", lambda folder: {"Ingress": spec})
+    with pytest.raises(ModelDefinitionError, match=r"moving_average\.py:\d+: 'Ingress' is the name"):
+        find_deployments(Settings(), "cpu")
 
 
 def test_unknown_arguments_and_autoscaling_fields_are_refused():
