@@ -77,7 +77,7 @@ class Ingress:
             events=events,
             metrics=self._metrics,
         )
-        await events.start()
+        await self._service.start()
         app_name = serve.get_replica_context().app_name
         self._cluster = ClusterView(app_name, list(specs), self._on_cluster_change)
         self._context = ApiContext(

@@ -25,10 +25,12 @@ class Chunk:
     Attributes:
         items: for each request its `data` and its `config`, as plain JSON values, already validated.
         flush: the batch that takes this chunk in leaves at once instead of waiting for more.
+        alone: no other chunk may share its batch: it may be the one that kills replicas.
     """
 
     items: Sequence[tuple[Any, dict[str, Any]]]
     flush: bool
+    alone: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +71,10 @@ def batch_size(chunks: Sequence[Chunk], max_batch_size: int) -> int:
     """How full a batch of these chunks counts, for `@serve.batch(batch_size_fn=...)`.
 
     A chunk marked `flush` counts as filling the batch, so that it leaves at once, yet more chunks can still
-    join while they really fit. It must never raise: an exception in there hangs Serve's batcher for good.
+    join while they really fit. One marked `alone` fits with no other. It must never raise: an exception in
+    there hangs Serve's batcher for good.
     """
     size = sum(len(chunk.items) for chunk in chunks)
+    if len(chunks) > 1 and any(chunk.alone for chunk in chunks):
+        return max(size, max_batch_size + 1)
     return max(size, max_batch_size) if any(chunk.flush for chunk in chunks) else size

@@ -44,6 +44,9 @@ class ModelConfig(_Config):
         description="Resources under the profile `gpu`.",
     )
     batching: Batching = Batching()
+    max_attempts: int = Field(
+        default=3, ge=1, description="How often a job may be run; one that is lost every time ends dead."
+    )
     autoscaling: dict[str, Any] = Field(
         default={"min_replicas": 1, "max_replicas": 1},
         description="The fields of Ray Serve's own AutoscalingConfig.",

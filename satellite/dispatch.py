@@ -33,6 +33,7 @@ class Request(Protocol):
     data: Any
     config: dict[str, Any]
     flush: bool  # must not wait for a batch to fill
+    alone: bool  # must not share a batch: a replica died under it before
 
     @property
     def abandoned(self) -> bool:
@@ -155,6 +156,8 @@ class ModelQueue:
     def _due(self) -> FlushReason | None:
         """Why a batch leaves now; None if it does not (then a timer or a returning batch asks again)."""
         size = self.batching.max_batch_size
+        if self._waiting[0][1].alone:
+            return FlushReason.FLUSH if self._busy < max(self.replicas, 1) else None
         if len(self._waiting) >= size:
             room = self._busy < READY_CHUNKS_PER_REPLICA * max(self.replicas, 1)
             return FlushReason.FULL if room else None
@@ -171,6 +174,8 @@ class ModelQueue:
     def _take(self, count: int) -> list[Request]:
         taken: list[Request] = []
         while self._waiting and len(taken) < count:
+            if taken and (taken[0].alone or self._waiting[0][1].alone):
+                break
             _, request = self._waiting.popleft()
             self._urgent -= request.flush
             if not request.abandoned:
@@ -178,7 +183,9 @@ class ModelQueue:
         return taken
 
     async def _run(self, batch: list[Request], reason: FlushReason) -> None:
-        chunk = Chunk([(request.data, request.config) for request in batch], reason is not FlushReason.FULL)
+        items = [(request.data, request.config) for request in batch]
+        full = reason is FlushReason.FULL and len(batch) == self.batching.max_batch_size
+        chunk = Chunk(items, flush=not full, alone=batch[0].alone)
         result: ChunkResult | None = None
         try:
             result = await self._send(chunk)

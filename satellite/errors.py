@@ -21,7 +21,8 @@
     │   ├── InvalidInput                  422 invalid_input       (the model refused this input)
     │   ├── ModelFailed                   500 model_failed        (the model raised)
     │   ├── InvalidOutput                 500 invalid_output      (the model broke its contract)
-    │   └── ReplicaDied                   503 replica_died
+    │   ├── ReplicaDied                   503 replica_died
+    │   └── LeaseLost                     503 lease_lost          (the ingress that held the job was lost)
     ├── ModelDefinitionError              a model file that does not fit the contract; start-up stops
     ├── ConfigError                       a setting or config file that does not validate; start-up stops
     └── EnvironmentProblem                the machine lacks something; the message says what to do
@@ -185,6 +186,12 @@ class ReplicaDied(InferenceError):
     """The replica that held the request died."""
 
     status, code, title = 503, "replica_died", "The model replica died"
+
+
+class LeaseLost(InferenceError):
+    """The ingress that held the job was lost."""
+
+    status, code, title = 503, "lease_lost", "The ingress was lost"
 
 
 class ModelDefinitionError(SatelliteError):

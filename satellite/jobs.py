@@ -44,6 +44,7 @@ class Job:
     model_name: str
     status: JobStatus
     attempt: int  # 1 for the first run; rises with every further one
+    max_attempts: int = 3  # after this many the job is dead
     created_at: datetime
     model_version: str | None = None  # the version that ran, once it has
     started_at: datetime | None = None  # when its batch began to compute

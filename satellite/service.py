@@ -10,25 +10,29 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
+import random
 import time
 from collections import OrderedDict
 from collections.abc import AsyncGenerator, Coroutine
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
-from uuid import UUID, uuid4
+from uuid import UUID
 
 import orjson
 
 from satellite.batching import Outcome
 from satellite.catalog import Catalog, ValidRequest
 from satellite.dispatch import Batch, ModelQueue
-from satellite.errors import JobNotFound, SatelliteError, WaitTimeout
+from satellite.errors import JobNotFound, ReplicaDied, SatelliteError, StoreUnavailable, WaitTimeout
 from satellite.events import EventHub, JobEvent, job_channel
 from satellite.jobs import DEFAULT_TENANT, Job, JobStatus, new_job_id
+from satellite.lease import Lease
 from satellite.metrics import Metrics
-from satellite.store import Completion, NewJob, Start, Store
+from satellite.requests import JobRequest, PredictRequest
+from satellite.store import Completion, NewJob, Orphan, Start, Store
 
 logger = logging.getLogger(__name__)
 
@@ -38,51 +42,8 @@ START_WRITE_DELAY_S = 0.05
 POLL_S = 1.0
 # Callers mostly ask for a result on the ingress that has just recorded it: these are answered from memory.
 RECENT_JOBS = 1000
-
-
-class JobRequest:
-    """A stored job on its way through the queue. Satisfies `dispatch.Request`."""
-
-    abandoned = False  # a stored job runs whether or not somebody waits for it
-
-    def __init__(self, service: Service, job: Job, request: ValidRequest, *, flush: bool) -> None:
-        self.data = request.data
-        self.config = request.config
-        self.flush = flush
-        self.job = job
-        self._service = service
-
-    def dispatched(self) -> None:
-        """Handed to a replica."""
-        self._service.job_started(self)
-
-    def finished(self, outcome: Outcome, batch: Batch) -> None:
-        """Has an outcome."""
-        self._service.job_finished(self, outcome, batch)
-
-
-class PredictRequest:
-    """A synchronous request that is not stored. Satisfies `dispatch.Request`."""
-
-    flush = True
-
-    def __init__(self, request: ValidRequest) -> None:
-        self.data = request.data
-        self.config = request.config
-        self.answer: asyncio.Future[tuple[Outcome, Batch]] = asyncio.get_running_loop().create_future()
-
-    @property
-    def abandoned(self) -> bool:
-        """Whether its caller has gone."""
-        return self.answer.cancelled()
-
-    def dispatched(self) -> None:
-        """Handed to a replica; nobody needs to know."""
-
-    def finished(self, outcome: Outcome, batch: Batch) -> None:
-        """Has an outcome."""
-        if not self.answer.done():
-            self.answer.set_result((outcome, batch))
+# Before the next attempt of a job whose replica died: doubled each time, with jitter.
+RETRY_DELAY_S = 0.2
 
 
 class Service:
@@ -101,11 +62,18 @@ class Service:
         self.queues = queues
         self.store = store
         self.events = events
-        self.owner = uuid4()  # this ingress, for the fence on its completions
+        self._lease = Lease(
+            store, list(catalog), adopt=self._adopt, bury=self._bury, lost=lambda: self._active.clear()
+        )
         self._metrics = metrics
         self._active: dict[UUID, Job] = {}  # jobs of this ingress that have not ended, as they are now
         self._recent: OrderedDict[UUID, Job] = OrderedDict()  # the last ones that ended here
         self._background: set[asyncio.Task[Any]] = set()
+
+    @property
+    def owner(self) -> UUID:
+        """This ingress, for its lease and the fence on its completions."""
+        return self._lease.owner
 
     async def submit(self, model_name: str, data: Any, config: dict[str, Any], *, flush: bool = False) -> Job:
         """Accept a job. When this returns, the job is committed in PostgreSQL.
@@ -130,6 +98,7 @@ class Service:
             model_name=model_name,
             status=JobStatus.QUEUED,
             attempt=1,
+            max_attempts=entry.config.max_attempts,
             created_at=created_at,
         )
         # Shielded: a caller that hangs up during the commit must not leave a committed job that nobody runs.
@@ -137,6 +106,7 @@ class Service:
         return job
 
     async def _accept(self, job: Job, request: ValidRequest, queue: ModelQueue, flush: bool) -> None:
+        owner = self.owner
         await self.store.insert(
             NewJob(
                 job_id=job.job_id,
@@ -145,14 +115,15 @@ class Service:
                 input=request.data_json,
                 config=request.config_json,
                 attempt=job.attempt,
-                owner=self.owner,
+                max_attempts=job.max_attempts,
+                owner=owner,
                 created_at=job.created_at,
             )
         )
         self._active[job.job_id] = job
         self._metrics.job_submitted(job.model_name)
         self._publish(job, job.created_at)
-        queue.put(JobRequest(self, job, request, flush=flush))
+        queue.put(JobRequest(self, job, data=request.data, config=request.config, owner=owner, flush=flush))
 
     def job_started(self, request: JobRequest) -> None:
         """A replica has been given the job."""
@@ -160,23 +131,52 @@ class Service:
         request.job = replace(request.job, status=JobStatus.RUNNING, started_at=now)
         self._active[request.job.job_id] = request.job
         self._publish(request.job, now)
-        asyncio.get_running_loop().call_later(START_WRITE_DELAY_S, self._record_start, request.job)
+        asyncio.get_running_loop().call_later(
+            START_WRITE_DELAY_S, self._record_start, request.job, request.owner
+        )
 
-    def _record_start(self, job: Job) -> None:
+    def _record_start(self, job: Job, owner: UUID) -> None:
         if self._active.get(job.job_id) is job:
             assert job.started_at is not None
-            start = Start(job_id=job.job_id, attempt=job.attempt, owner=self.owner, started_at=job.started_at)
-            self._spawn(self.store.start(start))
+            start = Start(job_id=job.job_id, attempt=job.attempt, owner=owner, started_at=job.started_at)
+            self._spawn(self._best_effort(self.store.start(start)))
 
     def job_finished(self, request: JobRequest, outcome: Outcome, batch: Batch) -> None:
-        """A job has its outcome: record it, then tell."""
-        self._spawn(self._record(request.job, outcome, batch))
+        """A job has its outcome: record it, then tell. One whose replica died under it is run again."""
+        if isinstance(outcome.error, ReplicaDied) and request.job.attempt < request.job.max_attempts:
+            self._spawn(self._retry(request))
+        else:
+            self._spawn(self._record(request.job, request.owner, outcome, batch))
 
-    async def _record(self, job: Job, outcome: Outcome, batch: Batch) -> None:
+    async def _retry(self, request: JobRequest) -> None:
+        """Begin the next attempt, alone: if this job is what kills replicas, it takes no other with it."""
+        job = request.job
+        await asyncio.sleep(RETRY_DELAY_S * 2 ** (job.attempt - 1) * random.uniform(0.5, 1.5))
+        if not await self.store.requeue(job.job_id, job.attempt, request.owner):
+            self._forget(job)
+            return
+        logger.warning(
+            "A replica died under a job; it is run again.",
+            extra={"action": "job_retried", "job_id": str(job.job_id), "attempt": job.attempt + 1},
+        )
+        again = replace(job, status=JobStatus.QUEUED, attempt=job.attempt + 1, started_at=None)
+        self._enqueue(again, request.data, request.config, request.owner, alone=True)
+
+    def _enqueue(
+        self, job: Job, data: Any, config: dict[str, Any], owner: UUID, *, alone: bool = False
+    ) -> None:
+        """Queue a stored job for a further attempt."""
+        self._active[job.job_id] = job
+        self._publish(job, datetime.now(UTC))
+        request = JobRequest(self, job, data=data, config=config, owner=owner, alone=alone)
+        self.queues[job.model_name].put(request)
+
+    async def _record(self, job: Job, owner: UUID, outcome: Outcome, batch: Batch) -> None:
         result = batch.result
+        running = job
         job = replace(
             job,
-            status=JobStatus.SUCCEEDED if outcome.error is None else JobStatus.FAILED,
+            status=_final_status(job, outcome),
             started_at=datetime.fromtimestamp(result.started_at_s, UTC) if result else job.started_at,
             finished_at=datetime.now(UTC),
             model_version=result.model_version if result else None,
@@ -188,7 +188,7 @@ class Service:
             Completion(
                 job_id=job.job_id,
                 attempt=job.attempt,
-                owner=self.owner,
+                owner=owner,
                 status=job.status,
                 started_at=job.started_at,
                 finished_at=job.finished_at,
@@ -200,7 +200,7 @@ class Service:
                 flush_reason=batch.flush_reason,
             )
         )
-        self._active.pop(job.job_id, None)
+        self._forget(running)
         if recorded:
             self._recent[job.job_id] = job
             if len(self._recent) > RECENT_JOBS:
@@ -322,13 +322,37 @@ class Service:
             raise JobNotFound(f"there is no job {job_id}")
         return job.status, job.to_json()
 
+    async def start(self) -> None:
+        """Begin to look after this ingress's lease and the jobs of ingresses that were lost."""
+        await self.events.start()
+        await self._lease.start()
+
+    def _adopt(self, orphan: Orphan) -> None:
+        # One that has been tried before may be what killed the replicas it ran on.
+        data, config = orjson.loads(orphan.input), orjson.loads(orphan.config)
+        self._enqueue(orphan.job, data, config, self.owner, alone=orphan.job.attempt > 1)
+
+    def _bury(self, job: Job) -> None:
+        assert job.finished_at is not None
+        self._publish(job, job.finished_at)
+
+    async def _best_effort(self, work: Coroutine[Any, Any, None]) -> None:
+        with contextlib.suppress(StoreUnavailable):
+            await work
+
     async def close(self) -> None:
-        """Finish what replicas are computing, record it, and disconnect."""
+        """Finish what replicas are computing, record it, hand the rest back, and disconnect."""
         await asyncio.gather(*(queue.close() for queue in self.queues.values()))
         while self._background:
             await asyncio.gather(*self._background, return_exceptions=True)
+        await self._lease.close()
         await self.store.close()
         await self.events.close()
+
+    def _forget(self, job: Job) -> None:
+        """It is no longer active here, unless a later attempt of it is."""
+        if self._active.get(job.job_id) is job:
+            del self._active[job.job_id]
 
     def _publish(self, job: Job, at: datetime) -> None:
         event = JobEvent(
@@ -341,6 +365,12 @@ class Service:
         self._background.add(task)
         task.add_done_callback(self._background.discard)
         return task
+
+
+def _final_status(job: Job, outcome: Outcome) -> JobStatus:
+    if outcome.error is None:
+        return JobStatus.SUCCEEDED
+    return JobStatus.DEAD if isinstance(outcome.error, ReplicaDied) else JobStatus.FAILED
 
 
 def _job_message(fields: dict[str, Any], body: bytes) -> bytes:

@@ -1,5 +1,5 @@
 """PostgreSQL: the truth about every job."""
 
-from satellite.store.postgres import Completion, NewJob, Start, Store
+from satellite.store.postgres import Completion, NewJob, Orphan, Start, Store
 
-__all__ = ["Completion", "NewJob", "Start", "Store"]
+__all__ = ["Completion", "NewJob", "Orphan", "Start", "Store"]

@@ -11,8 +11,9 @@ from typing import Any, TypeVar
 from uuid import UUID
 
 import asyncpg
+import orjson
 
-from satellite.errors import StoreUnavailable
+from satellite.errors import LeaseLost, StoreUnavailable
 from satellite.groupcommit import GroupCommit
 from satellite.jobs import Job, JobStatus
 from satellite.store import migrate, queries
@@ -23,6 +24,8 @@ PARTITION_DAYS_AHEAD = 7
 RETRY_AFTER_S = 2
 # A statement that takes longer than this is as good as a database that is away.
 COMMAND_TIMEOUT_S = 30
+# A heartbeat that waits longer has failed: the lease must not be renewed by one that was sent long ago.
+HEARTBEAT_TIMEOUT_S = 4
 # What asyncpg raises when the server is away, shutting down or has ended the connection.
 _AWAY = (
     OSError,
@@ -47,8 +50,18 @@ class NewJob:
     input: str  # JSON
     config: str  # JSON
     attempt: int
+    max_attempts: int
     owner: UUID
     created_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Orphan:
+    """A job taken over from an ingress whose lease has run out."""
+
+    job: Job
+    input: str  # JSON
+    config: str  # JSON
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -136,13 +149,61 @@ class Store:
         Returns:
             False if the attempt no longer held the job: its result is discarded.
         """
+        return await self._persist(lambda: self._completions.submit(completion))
+
+    async def _persist(self, write: Callable[[], Awaitable[R]]) -> R:
+        """Try a write until PostgreSQL takes it."""
         delay_s = 0.1
         while True:
             try:
-                return await self._completions.submit(completion)
+                return await write()
             except StoreUnavailable:
                 await asyncio.sleep(delay_s)
                 delay_s = min(delay_s * 2, 5)
+
+    async def requeue(self, job_id: UUID, attempt: int, owner: UUID) -> bool:
+        """Begin the next attempt, waiting for PostgreSQL to return if it is away.
+
+        Returns:
+            False if this attempt no longer held the job.
+        """
+        return (
+            await self._persist(
+                lambda: self._guard(lambda: self._pool.fetchval(queries.REQUEUE_JOB, job_id, attempt, owner))
+            )
+            is not None
+        )
+
+    async def heartbeat(self, owner: UUID) -> None:
+        """Renew the lease of everything that `owner` holds."""
+        await self._guard(lambda: self._pool.execute(queries.HEARTBEAT, owner, timeout=HEARTBEAT_TIMEOUT_S))
+
+    async def retire(self, owner: UUID) -> None:
+        """Give up the lease: whatever `owner` still holds can be claimed at once."""
+        await self._guard(lambda: self._pool.execute(queries.RETIRE, owner))
+
+    async def claim_orphans(
+        self, owner: UUID, models: Sequence[str], *, lease_s: float, limit: int
+    ) -> tuple[list[Job], list[Orphan]]:
+        """Take over jobs whose ingress has had no heartbeat for `lease_s` seconds.
+
+        Returns:
+            Those that have no attempt left and are `dead` now, and those that `owner` holds now.
+        """
+        error = orjson.dumps(
+            {
+                "code": LeaseLost.code,
+                "title": LeaseLost.title,
+                "detail": "the ingress that held the job was lost, and no attempt is left",
+            }
+        ).decode()
+        names = list(models)
+        dead = await self._guard(lambda: self._pool.fetch(queries.BURY_ORPHANS, owner, lease_s, names, error))
+        rows = await self._guard(
+            lambda: self._pool.fetch(queries.CLAIM_ORPHANS, owner, lease_s, names, limit)
+        )
+        orphans = [Orphan(job=_job(row), input=row["input"], config=row["config"]) for row in rows]
+        return [_job(row) for row in dead], orphans
 
     async def get(self, job_id: UUID, tenant: str) -> Job | None:
         """Read one job, or None if this tenant has none of that id."""
@@ -171,7 +232,17 @@ class Store:
         await self._execute_grouped(
             queries.INSERT_JOBS,
             [
-                (j.job_id, j.tenant, j.model_name, j.input, j.config, j.attempt, j.owner, j.created_at)
+                (
+                    j.job_id,
+                    j.tenant,
+                    j.model_name,
+                    j.input,
+                    j.config,
+                    j.attempt,
+                    j.max_attempts,
+                    j.owner,
+                    j.created_at,
+                )
                 for j in jobs
             ],
         )
@@ -232,6 +303,7 @@ def _job(row: Any) -> Job:
         model_name=row["model_name"],
         status=JobStatus(row["status"]),
         attempt=row["attempt"],
+        max_attempts=row["max_attempts"],
         created_at=row["created_at"],
         model_version=row["model_version"],
         started_at=row["started_at"],

@@ -3,9 +3,9 @@
 
 -- name: insert_jobs
 -- A job is inserted already claimed by the ingress that took it (`owner`), so that its whole life is two writes.
-INSERT INTO jobs (id, tenant, model_name, input, config, attempt, owner, created_at)
-SELECT * FROM unnest($1::uuid[], $2::text[], $3::text[], $4::json[], $5::json[], $6::int[], $7::uuid[],
-                     $8::timestamptz[]);
+INSERT INTO jobs (id, tenant, model_name, input, config, attempt, max_attempts, owner, created_at)
+SELECT * FROM unnest($1::uuid[], $2::text[], $3::text[], $4::json[], $5::json[], $6::int[], $7::int[],
+                     $8::uuid[], $9::timestamptz[]);
 
 -- name: start_jobs
 -- Only jobs that compute for longer than a moment get this write; the others pass through `running` in
@@ -28,8 +28,49 @@ WHERE jobs.id = d.id AND jobs.attempt = d.attempt AND jobs.owner = d.owner
 RETURNING jobs.id;
 
 -- name: get_job
-SELECT id, tenant, model_name, status, attempt, created_at, model_version, started_at, finished_at, result, error
+SELECT id, tenant, model_name, status, attempt, max_attempts, created_at, model_version, started_at, finished_at,
+       result, error
 FROM jobs WHERE id = $1 AND tenant = $2;
+
+-- name: requeue_job
+-- The next attempt, in the same hands.
+UPDATE jobs SET attempt = attempt + 1, status = 'queued', started_at = NULL
+WHERE id = $1 AND attempt = $2 AND owner = $3 AND status IN ('queued', 'running')
+RETURNING id;
+
+-- name: heartbeat
+-- Database time, on both sides of the lease: the clocks of the ingresses do not matter.
+INSERT INTO ingresses (owner, heartbeat_at) VALUES ($1, now())
+ON CONFLICT (owner) DO UPDATE SET heartbeat_at = now();
+
+-- name: retire
+-- Without a heartbeat its jobs are orphans at once: this hands them back.
+DELETE FROM ingresses WHERE owner = $1 OR heartbeat_at < now() - interval '1 day';
+
+-- name: bury_orphans
+-- Orphans that ran and have no attempt left.
+UPDATE jobs SET status = 'dead', finished_at = now(), owner = $1, error = $4::json
+WHERE id IN (
+    SELECT id FROM jobs AS j
+    WHERE status = 'running' AND attempt >= max_attempts AND model_name = ANY($3::text[])
+      AND NOT EXISTS (SELECT FROM ingresses AS i
+                      WHERE i.owner = j.owner AND i.heartbeat_at > now() - make_interval(secs => $2))
+    FOR UPDATE SKIP LOCKED)
+RETURNING id, tenant, model_name, status, attempt, max_attempts, created_at, model_version, started_at,
+          finished_at, result, error;
+
+-- name: claim_orphans
+-- The jobs of ingresses whose lease has run out. One that was running has used up its attempt.
+UPDATE jobs SET owner = $1, status = 'queued', attempt = attempt + (status = 'running')::int, started_at = NULL
+WHERE id IN (
+    SELECT id FROM jobs AS j
+    WHERE status IN ('queued', 'running') AND model_name = ANY($3::text[])
+      AND NOT EXISTS (SELECT FROM ingresses AS i
+                      WHERE i.owner = j.owner AND i.heartbeat_at > now() - make_interval(secs => $2))
+    ORDER BY id LIMIT $4
+    FOR UPDATE SKIP LOCKED)
+RETURNING id, tenant, model_name, status, attempt, max_attempts, created_at, model_version, started_at,
+          finished_at, result, error, input, config;
 
 -- name: ensure_partitions
 SELECT ensure_job_partitions($1::date, $2::int);

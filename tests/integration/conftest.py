@@ -177,7 +177,7 @@ async def serve(database_url, redis_url, **settings):
         events=events,
         metrics=NoMetrics(),
     )
-    await events.start()
+    await service.start()
     details = {MODEL: {"resources": {"num_cpus": 0.1}, "autoscaling": {"min_replicas": 1, "max_replicas": 1}}}
     context = ApiContext(service=service, settings=settings, cluster=LocalCluster(), details=details)
     port = free_port()

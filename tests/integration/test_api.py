@@ -7,7 +7,7 @@ from uuid import UUID
 
 import pytest
 
-from satellite.errors import ReplicaDied
+from satellite.errors import ModelFailed
 from satellite.jobs import JobStatus
 
 from .conftest import serve
@@ -132,15 +132,15 @@ async def test_a_predict_that_takes_too_long_says_so(node, body):
 
 
 async def test_a_failed_job_says_why(node, body):
-    node.replica.failure = ReplicaDied("the replica died")
+    node.replica.failure = ModelFailed("the model raised ValueError")
     job = (await node.http.post(SUBMIT, json=body)).json()
     result = (await node.http.get(job["links"]["wait"])).json()
     assert result["status"] == "failed"
     assert result["result"] is None
     assert result["error"] == {
-        "code": "replica_died",
-        "title": "The model replica died",
-        "detail": "the replica died",
+        "code": "model_failed",
+        "title": "The model raised an error",
+        "detail": "the model raised ValueError",
     }
 
 

@@ -25,6 +25,7 @@ def new_job(**changes):
         "input": "[1, 2.50]",
         "config": "{}",
         "attempt": 1,
+        "max_attempts": 3,
         "owner": OWNER,
         "created_at": created_at,
     }

@@ -22,6 +22,13 @@ def test_what_does_not_fit_still_does_not_fit():
     assert batch_size([chunk(7, flush=True), chunk(2)], 8) == 9
 
 
+def test_a_chunk_that_must_be_alone_fits_with_no_other():
+    alone = Chunk([([], {})], flush=True, alone=True)
+    assert batch_size([alone], 8) == 8
+    assert batch_size([alone, chunk(1)], 8) > 8
+    assert batch_size([chunk(1), alone], 8) > 8
+
+
 @given(st.lists(st.tuples(st.integers(1, 8), st.booleans()), max_size=20), st.integers(1, 64))
 def test_never_raises_and_never_counts_less_than_there_is(chunks, limit):
     built = [chunk(count, flush) for count, flush in chunks]

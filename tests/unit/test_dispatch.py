@@ -13,8 +13,8 @@ WINDOW_S = 0.05
 
 
 class Request:
-    def __init__(self, data, *, flush=False):
-        self.data, self.config, self.flush = data, {}, flush
+    def __init__(self, data, *, flush=False, alone=False):
+        self.data, self.config, self.flush, self.alone = data, {}, flush, alone
         self.abandoned = False
         self.started = False
         self.done = asyncio.get_running_loop().create_future()
@@ -192,6 +192,17 @@ async def test_one_failed_request_leaves_its_mates_alone():
         queue.put(request)
     outcomes = [(await r.done)[0] for r in requests]
     assert [o.output for o in outcomes] == [b"0", None, b"2"]
+
+
+async def test_a_request_that_must_be_alone_shares_no_chunk():
+    replicas = Replicas()
+    queue = queue_for(replicas)
+    requests = [Request(0), Request(1, alone=True), Request(2, alone=True), Request(3), Request(4)]
+    for request in requests:
+        queue.put(request)
+    await asyncio.gather(*(request.done for request in requests))
+    assert [[data for data, _ in chunk.items] for chunk in replicas.chunks] == [[0], [1], [2], [3, 4]]
+    assert [chunk.alone for chunk in replicas.chunks] == [False, True, True, False]
 
 
 async def test_who_has_gone_is_not_computed():

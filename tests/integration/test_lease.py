@@ -1,0 +1,145 @@
+"""Ingresses that are lost, stop or fall silent, and replicas that die: every job still ends, once."""
+
+import asyncio
+import json
+from uuid import UUID
+
+import pytest
+
+from satellite import lease
+from satellite.errors import ReplicaDied
+
+from .test_api import SUBMIT
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch):
+    """Leases and heartbeats short enough to wait for."""
+    monkeypatch.setattr(lease, "LEASE_S", 1.0)
+    monkeypatch.setattr(lease, "HEARTBEAT_S", 0.1)
+
+
+async def submit(node, body):
+    return (await node.http.post(SUBMIT, json=body)).json()["job_id"]
+
+
+async def until(db, job_id, status, timeout_s=15):
+    async with asyncio.timeout(timeout_s):
+        while (row := await db.fetchrow("SELECT * FROM jobs WHERE id = $1", UUID(job_id)))[
+            "status"
+        ] != status:
+            await asyncio.sleep(0.02)
+    return row
+
+
+def kill(node):
+    """As SIGKILL would leave it: no heartbeat, nothing handed over, nothing recorded."""
+    node.service._lease._keeper.cancel()
+    for queue in node.service.queues.values():
+        queue.set_replicas(0)
+        queue._busy = 10**6
+
+
+async def test_queued_jobs_of_a_lost_ingress_run_elsewhere(nodes, db, body):
+    one, two = nodes
+    kill(one)
+    ids = [await submit(one, body | {"data": [float(i)] * 4}) for i in range(20)]
+    for i, job_id in enumerate(ids):
+        row = await until(db, job_id, "succeeded")
+        assert json.loads(row["result"])["forecast"] == [i, i]
+        assert row["attempt"] == 1  # it had not begun
+        assert row["owner"] == two.service.owner
+
+
+async def test_a_running_job_of_a_lost_ingress_runs_again_and_the_old_result_is_discarded(nodes, db, body):
+    one, two = nodes
+    one.replica.gate.clear()
+    job_id = await submit(one, body)
+    await until(db, job_id, "running")
+    one.service._lease._keeper.cancel()
+    row = await until(db, job_id, "succeeded")
+    assert (row["attempt"], row["owner"]) == (2, two.service.owner)
+    one.replica.gate.set()  # the paused ingress goes on, and completes what is no longer its own
+    await asyncio.sleep(0.3)
+    again = await db.fetchrow("SELECT * FROM jobs WHERE id = $1", UUID(job_id))
+    assert dict(again) == dict(row)
+
+
+async def test_an_ingress_that_lives_keeps_its_jobs(nodes, db, body):
+    one, _ = nodes
+    one.replica.gate.clear()
+    job_id = await submit(one, body)
+    await until(db, job_id, "running")
+    await asyncio.sleep(2.5)  # longer than the lease
+    one.replica.gate.set()
+    row = await until(db, job_id, "succeeded")
+    assert (row["attempt"], row["owner"]) == (1, one.service.owner)
+
+
+async def test_a_clean_stop_hands_waiting_jobs_back_at_once(nodes, db, body, monkeypatch):
+    monkeypatch.setattr(lease, "LEASE_S", 60.0)
+    one, two = nodes
+    one.service.queues[body["model_name"]]._busy = 10**6  # no room: they wait
+    ids = [await submit(one, body) for _ in range(5)]
+    one.service.queues[body["model_name"]]._busy = 0
+    one.service.queues[body["model_name"]]._waiting.clear()
+    await one.service._lease.close()
+    for job_id in ids:
+        row = await until(db, job_id, "succeeded", timeout_s=5)
+        assert row["owner"] == two.service.owner
+
+
+async def test_an_ingress_that_was_silent_too_long_takes_a_new_name_and_drops_what_waits(node, db, body):
+    held = node.service._lease
+    node.service.queues[body["model_name"]]._busy = 10**6
+    job_id = await submit(node, body)
+    before = node.service.owner
+    async with asyncio.timeout(5):
+        while node.service.owner == before:
+            held._renewed = 0.0  # as if it had been stopped for long, whatever heartbeat is under way
+            await asyncio.sleep(0.02)
+    node.service.queues[body["model_name"]]._busy = 0
+    row = await until(db, job_id, "succeeded")  # claimed anew, by itself
+    assert row["owner"] == node.service.owner
+    assert sum(node.replica.sizes) == 1
+
+
+async def test_a_job_whose_replica_died_is_run_again(node, db, body):
+    node.replica.failure = ReplicaDied("gone")
+    job_id = await submit(node, body)
+    async with asyncio.timeout(10):
+        while not node.replica.sizes:
+            await asyncio.sleep(0.01)
+    node.replica.failure = None
+    row = await until(db, job_id, "succeeded")
+    assert row["attempt"] == 2
+
+
+async def test_a_job_that_kills_replicas_ends_dead_and_its_mates_succeed(node, db, body):
+    poison = [13.0] * 4
+
+    async def replica(chunk):
+        if any(data == poison for data, _ in chunk.items):
+            raise ReplicaDied("gone")
+        return await node.replica(chunk)
+
+    node.service.queues[body["model_name"]]._send = replica
+    bodies = [body | {"data": [float(i)] * 4} for i in range(7)] + [body | {"data": poison}]
+    ids = await asyncio.gather(*(submit(node, b) for b in bodies))
+    for job_id in ids[:-1]:
+        await until(db, job_id, "succeeded")
+    row = await until(db, ids[-1], "dead")
+    assert row["attempt"] == row["max_attempts"] == 3
+    assert json.loads(row["error"])["code"] == "replica_died"
+
+
+async def test_a_lost_job_without_an_attempt_left_ends_dead(nodes, db, body):
+    one, _ = nodes
+    one.replica.gate.clear()
+    job_id = await submit(one, body)
+    await until(db, job_id, "running")
+    await db.execute("UPDATE jobs SET max_attempts = 1 WHERE id = $1", UUID(job_id))
+    one.service._lease._keeper.cancel()
+    row = await until(db, job_id, "dead")
+    assert json.loads(row["error"])["code"] == "lease_lost"
+    assert row["attempt"] == 1
