@@ -20,7 +20,8 @@ SETTLE_S = 20  # after this Ray has ended the workers it started ahead and does 
 
 
 def main() -> None:
-    console = Console(width=100)
+    # No emoji: Ray names its processes "ServeReplica:satellite:Ingress".
+    console = Console(width=100, emoji=False)
     memory_gib = psutil.virtual_memory().total / 2**30
     console.print(
         f"{platform.platform()}, {os.cpu_count()} cores, {memory_gib:.0f} GiB, shared with the load"

@@ -16,8 +16,9 @@ from satellite.settings import Settings
 
 # Piped into a file or a log there is no width to keep to, and nothing must be cut off.
 _WIDTH = None if sys.stdout.isatty() else 160
-console = Console(highlight=False, width=_WIDTH)
-errors = Console(stderr=True, highlight=False, soft_wrap=True)
+# No emoji: Ray's own names, such as `ServeReplica:satellite:Ingress`, would turn into some.
+console = Console(highlight=False, width=_WIDTH, emoji=False)
+errors = Console(stderr=True, highlight=False, soft_wrap=True, emoji=False)
 
 EXIT_FAILED = 1
 EXIT_CANNOT_START = 2

@@ -52,7 +52,9 @@ def up(
         lifecycle.print_addresses(state)
         if not (foreground and started.by_us):
             started.keep()
-            console.print("Stop it with `satellite down`.")
+            console.print(
+                "See it work: `make demo`. Stop it: `make down` (or `satellite demo`, `satellite down`)."
+            )
             return
         console.print("Stop it with Ctrl-C.")
         lifecycle.stay_attached(settings, started)
