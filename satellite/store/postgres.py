@@ -24,6 +24,8 @@ PARTITION_DAYS_AHEAD = 7
 RETRY_AFTER_S = 2
 # A statement that takes longer than this is as good as a database that is away.
 COMMAND_TIMEOUT_S = 30
+# Callers wait for an insert, so it is tried again at once, and then given up.
+INSERT_TRIES = 3
 # A heartbeat that waits longer has failed: the lease must not be renewed by one that was sent long ago.
 HEARTBEAT_TIMEOUT_S = 4
 # What asyncpg raises when the server is away, shutting down or has ended the connection.
@@ -229,23 +231,28 @@ class Store:
         self._partitions_until = datetime.now(UTC) + timedelta(hours=6)
 
     async def _insert(self, jobs: Sequence[NewJob]) -> Sequence[None]:
-        await self._execute_grouped(
-            queries.INSERT_JOBS,
-            [
-                (
-                    j.job_id,
-                    j.tenant,
-                    j.model_name,
-                    j.input,
-                    j.config,
-                    j.attempt,
-                    j.max_attempts,
-                    j.owner,
-                    j.created_at,
-                )
-                for j in jobs
-            ],
-        )
+        rows = [
+            (
+                j.job_id,
+                j.tenant,
+                j.model_name,
+                j.input,
+                j.config,
+                j.attempt,
+                j.max_attempts,
+                j.owner,
+                j.created_at,
+            )
+            for j in jobs
+        ]
+        for tries_left in range(INSERT_TRIES - 1, -1, -1):
+            try:
+                await self._execute_grouped(queries.INSERT_JOBS, rows)
+                break
+            except StoreUnavailable:
+                # After a restart of PostgreSQL the pool still holds connections that are broken.
+                if not tries_left:
+                    raise
         return [None] * len(jobs)
 
     async def _start(self, starts: Sequence[Start]) -> Sequence[None]:

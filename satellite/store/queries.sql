@@ -5,7 +5,9 @@
 -- A job is inserted already claimed by the ingress that took it (`owner`), so that its whole life is two writes.
 INSERT INTO jobs (id, tenant, model_name, input, config, attempt, max_attempts, owner, created_at)
 SELECT * FROM unnest($1::uuid[], $2::text[], $3::text[], $4::json[], $5::json[], $6::int[], $7::int[],
-                     $8::uuid[], $9::timestamptz[]);
+                     $8::uuid[], $9::timestamptz[])
+-- A connection that breaks may have committed: the same jobs are then sent once more.
+ON CONFLICT (id) DO NOTHING;
 
 -- name: start_jobs
 -- Only jobs that compute for longer than a moment get this write; the others pass through `running` in
@@ -33,9 +35,10 @@ SELECT id, tenant, model_name, status, attempt, max_attempts, created_at, model_
 FROM jobs WHERE id = $1 AND tenant = $2;
 
 -- name: requeue_job
--- The next attempt, in the same hands.
-UPDATE jobs SET attempt = attempt + 1, status = 'queued', started_at = NULL
-WHERE id = $1 AND attempt = $2 AND owner = $3 AND status IN ('queued', 'running')
+-- The next attempt, in the same hands. Sent once more after a connection has broken, it changes nothing.
+UPDATE jobs SET attempt = $2 + 1, status = 'queued', started_at = NULL
+WHERE id = $1 AND owner = $3
+  AND (attempt = $2 AND status IN ('queued', 'running') OR attempt = $2 + 1 AND status = 'queued')
 RETURNING id;
 
 -- name: heartbeat

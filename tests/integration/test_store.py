@@ -1,6 +1,7 @@
 """The store on a real PostgreSQL: durability, fencing, transitions, partitions, migrations."""
 
 import asyncio
+import contextlib
 from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
@@ -160,19 +161,38 @@ async def test_no_server_is_a_clear_error():
         await Store.open("postgresql://127.0.0.1:1/x", pool_size=2)
 
 
-async def test_ended_connections_are_replaced(store, db):
-    await store.ping()
-    await db.execute(
-        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
-        " WHERE application_name = 'satellite' AND datname = current_database()"
-    )
+async def test_connections_that_were_ended_cost_no_caller_anything(store, db):
+    for _ in range(5):
+        await store.ping()
+        await db.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+            " WHERE application_name = 'satellite' AND datname = current_database()"
+        )
+        job = new_job()
+        await store.insert(job)
+        async with asyncio.timeout(5):
+            while True:
+                with contextlib.suppress(StoreUnavailable):
+                    assert await store.get(job.job_id, "default")
+                    break
+
+
+async def test_an_insert_that_is_sent_twice_is_one_job(store, db):
     job = new_job()
-    try:
-        await store.insert(job)
-    except StoreUnavailable as error:
-        assert error.retry_after_s
-        await store.insert(job)
-    assert await store.get(job.job_id, "default")
+    await store.insert(job)
+    await store.insert(job)
+    assert await db.fetchval("SELECT count(*) FROM jobs") == 1
+
+
+async def test_the_next_attempt_begins_once(store, db):
+    job = new_job()
+    await store.insert(job)
+    assert await store.requeue(job.job_id, 1, OWNER)
+    assert await store.requeue(job.job_id, 1, OWNER)  # sent again: the same attempt
+    assert await db.fetchval("SELECT attempt FROM jobs WHERE id = $1", job.job_id) == 2
+    assert not await store.requeue(job.job_id, 1, uuid4())
+    await store.complete(completion(job, attempt=2))
+    assert not await store.requeue(job.job_id, 2, OWNER)
 
 
 async def test_a_completion_waits_for_the_database_to_return(store, monkeypatch):
