@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import socket
 import subprocess
 import sys
 import tempfile
@@ -15,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from satellite.cli.processes import find_run, memory_bytes
+from satellite.cli.ray_head import free_ports
 from satellite.cli.state import Paths, read_state
 
 SATELLITE = Path(sys.executable).with_name("satellite")
@@ -49,7 +49,7 @@ class System:
 @contextmanager
 def running(home: Path) -> Generator[System]:
     """Start a system with its data in `home`, and stop it."""
-    http_port, dashboard_port = _free_port(), _free_port()
+    http_port, dashboard_port = free_ports(2)
     environment = {
         **os.environ,
         "SATELLITE_HOME": str(home),
@@ -73,9 +73,3 @@ def scratch_home() -> Generator[Path]:
         yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-
-
-def _free_port() -> int:
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]

@@ -93,6 +93,7 @@ class ModelQueue:
         self._tasks: set[asyncio.Task[None]] = set()
         self._timer: asyncio.TimerHandle | None = None
         self._pump_scheduled = False
+        self._closed = False
 
     def __len__(self) -> int:
         return len(self._waiting)
@@ -111,6 +112,8 @@ class ModelQueue:
 
     def put(self, request: Request) -> None:
         """Queue a request. It is handed over in this turn of the event loop at the earliest."""
+        if self._closed:
+            return  # a stored job is handed back with the lease
         self._waiting.append((self._clock(), request))
         self._urgent += request.flush
         self._schedule_pump()
@@ -123,6 +126,7 @@ class ModelQueue:
 
     async def close(self) -> None:
         """Wait for what replicas are computing. What still waits here stays queued."""
+        self._closed = True
         if self._timer is not None:
             self._timer.cancel()
         self._waiting.clear()

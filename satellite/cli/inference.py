@@ -13,13 +13,14 @@ from rich.table import Table
 
 from satellite.cli.console import CommandFailed, console
 from satellite.errors import ConfigError, SatelliteError
+from satellite.jobs import JobStatus
 from satellite.settings import Settings
 
 Json = dict[str, Any]
 # Longer than any wait the server grants in one call.
 SLACK_S = 15
 POLL_WAIT_S = 10
-FINAL = frozenset({"succeeded", "failed", "cancelled", "expired", "dead"})
+FINAL = frozenset(status for status in JobStatus if status.is_terminal)
 
 
 class Refused(SatelliteError):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
@@ -142,8 +143,9 @@ class Store:
         await self._inserts.submit(job)
 
     async def start(self, start: Start) -> None:
-        """Record that a job runs. Best effort: a job that has already ended is left alone."""
-        await self._starts.submit(start)
+        """Record that a job runs, if PostgreSQL is there. One that has already ended is left alone."""
+        with contextlib.suppress(StoreUnavailable):
+            await self._starts.submit(start)
 
     async def complete(self, completion: Completion) -> bool:
         """Record how an attempt ended, waiting for PostgreSQL to return if it is away.

@@ -2,7 +2,6 @@
 
 import os
 import shutil
-import socket
 import subprocess
 import sys
 import tempfile
@@ -13,16 +12,11 @@ import httpx
 import pytest
 import yaml
 
+from satellite.cli.ray_head import free_ports
 from satellite.cli.state import Paths, read_state
 from satellite.settings import REPO_ROOT
 
 SATELLITE = Path(sys.executable).with_name("satellite")
-
-
-def free_port():
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
 
 
 class System:
@@ -30,7 +24,7 @@ class System:
 
     def __init__(self, home, root):
         self.home, self.root = home, root
-        self.http_port, self.dashboard_port = free_port(), free_port()
+        self.http_port, self.dashboard_port = free_ports(2)
         self.env = {
             **os.environ,
             "SATELLITE_HOME": str(home),

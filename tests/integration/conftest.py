@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import shutil
-import socket
 import tempfile
 import time
 from pathlib import Path
@@ -19,6 +18,7 @@ from satellite.api.context import ApiContext, DeploymentState
 from satellite.batching import ChunkResult
 from satellite.catalog import Catalog, CatalogEntry
 from satellite.cli.embedded import EmbeddedPostgres, EmbeddedRedis
+from satellite.cli.ray_head import free_ports
 from satellite.cli.state import Paths
 from satellite.config import Batching, ModelConfig
 from satellite.dispatch import ModelQueue
@@ -35,9 +35,7 @@ WINDOW_S = 0.05
 
 
 def free_port():
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
+    return free_ports(1)[0]
 
 
 @pytest.fixture(scope="session")

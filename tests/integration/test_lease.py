@@ -143,3 +143,29 @@ async def test_a_lost_job_without_an_attempt_left_ends_dead(nodes, db, body):
     row = await until(db, job_id, "dead")
     assert json.loads(row["error"])["code"] == "lease_lost"
     assert row["attempt"] == 1
+
+
+async def test_a_lease_that_runs_out_during_the_insert_leaves_the_job_to_whoever_claims_it(
+    node, db, body, monkeypatch
+):
+    insert, reached, gate = node.service.store.insert, asyncio.Event(), asyncio.Event()
+
+    async def held(job):
+        reached.set()
+        await gate.wait()
+        await insert(job)
+
+    monkeypatch.setattr(node.service.store, "insert", held)
+    call = asyncio.create_task(submit(node, body))
+    await reached.wait()
+    before = node.service.owner
+    async with asyncio.timeout(5):
+        while node.service.owner == before:
+            node.service._lease._renewed = 0.0
+            await asyncio.sleep(0.02)
+    gate.set()
+    job_id = await call
+    row = await until(db, job_id, "succeeded")
+    assert row["owner"] == node.service.owner
+    answer = await node.http.get(f"/api/v1/inference/result/{job_id}", params={"wait_s": 5})
+    assert answer.json()["status"] == "succeeded"

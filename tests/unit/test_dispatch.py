@@ -239,3 +239,14 @@ async def test_close_waits_for_what_is_computing():
     replicas.gates[0].set()
     await closing
     assert request.done.done()
+
+
+async def test_a_closed_queue_takes_nothing_more():
+    replicas = Replicas()
+    queue = queue_for(replicas)
+    await queue.close()
+    late = Request(0, flush=True)
+    queue.put(late)
+    await asyncio.sleep(0.01)
+    assert replicas.sizes == []
+    assert not late.started
