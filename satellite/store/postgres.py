@@ -25,8 +25,6 @@ PARTITION_DAYS_AHEAD = 7
 RETRY_AFTER_S = 2
 # A statement that takes longer than this is as good as a database that is away.
 COMMAND_TIMEOUT_S = 30
-# Callers wait for an insert, so it is tried again at once, and then given up.
-INSERT_TRIES = 3
 # A heartbeat that waits longer has failed: the lease must not be renewed by one that was sent long ago.
 HEARTBEAT_TIMEOUT_S = 4
 # What asyncpg raises when the server is away, shutting down or has ended the connection.
@@ -247,7 +245,8 @@ class Store:
             )
             for j in jobs
         ]
-        for tries_left in range(INSERT_TRIES - 1, -1, -1):
+        # Callers wait for it, so it is tried again at once: as often as there may be broken connections.
+        for tries_left in range(self._pool.get_max_size(), -1, -1):
             try:
                 await self._execute_grouped(queries.INSERT_JOBS, rows)
                 break
