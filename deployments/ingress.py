@@ -23,6 +23,7 @@ from satellite.api.inference import accepted_body
 from satellite.batching import Chunk, ChunkResult
 from satellite.catalog import Catalog, CatalogEntry
 from satellite.config import ModelConfig
+from satellite.control import JobControl
 from satellite.dispatch import ModelQueue
 from satellite.errors import ConfigError, ReplicaDied
 from satellite.events import EventHub
@@ -30,6 +31,8 @@ from satellite.registry import load_model
 from satellite.service import Service
 from satellite.settings import Settings
 from satellite.store import Store
+from satellite.submission import Submission
+from satellite.watching import Watching
 
 
 @serve.ingress()
@@ -64,7 +67,7 @@ class Ingress:
                 name,
                 entry.config.batching,
                 _sender(handles[name]),
-                max_queued=settings.max_queued,
+                max_queued=entry.config.max_queued,
                 metrics=self._metrics,
             )
             for name, entry in self._entries.items()
@@ -76,12 +79,19 @@ class Ingress:
             store=await Store.open(settings.database_url, pool_size=settings.database_pool_size),
             events=events,
             metrics=self._metrics,
+            settings=settings,
         )
+        self._watching = Watching(self._service)
         await self._service.start()
         app_name = serve.get_replica_context().app_name
         self._cluster = ClusterView(app_name, list(specs), self._on_cluster_change)
         self._context = ApiContext(
-            service=self._service, settings=settings, cluster=self._cluster, details=details
+            service=self._service,
+            watching=self._watching,
+            control=JobControl(self._service),
+            settings=settings,
+            cluster=self._cluster,
+            details=details,
         )
 
     def reconfigure(self, user_config: dict[str, Any]) -> None:
@@ -91,6 +101,7 @@ class Ingress:
                 config = ModelConfig.model_validate(fields)
                 self._entries[name] = CatalogEntry(spec=self._entries[name].spec, config=config)
                 self._queues[name].batching = config.batching
+                self._queues[name].max_queued = config.max_queued
 
     def __serve_build_asgi_app__(self) -> FastAPI:
         """Called by Serve after the constructor."""
@@ -98,17 +109,19 @@ class Ingress:
 
     async def submit(self, model_name: str, data: Any, config: dict[str, Any]) -> dict[str, Any]:
         """`POST /api/v1/inference/submit` for callers that hold a handle."""
-        return accepted_body(await self._service.submit(model_name, data, config))
+        submission = Submission(model_name=model_name, data=data, config=config)
+        return accepted_body(await self._service.submit(submission))
 
     async def result(self, job_id: str, wait_s: float = 0) -> dict[str, Any]:
         """`GET /api/v1/inference/result/{job_id}` for callers that hold a handle."""
-        _, body = await self._service.result(UUID(job_id), wait_s=wait_s)
+        _, body = await self._watching.result(UUID(job_id), wait_s=wait_s)
         return orjson.loads(body)
 
     async def __del__(self) -> None:
         """Called by Serve when the replica stops, after its requests have been answered."""
         if hasattr(self, "_cluster"):
             self._cluster.close()
+            await self._watching.close()
             await self._service.close()
 
     def _on_cluster_change(self) -> None:

@@ -8,11 +8,11 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
-from uuid import uuid4
 
 import orjson
 import ray
 from ray import serve
+from uuid_utils.compat import uuid7
 
 from deployments.logs import configure_logging
 from satellite.batching import Chunk, ChunkResult, Outcome, batch_size
@@ -127,7 +127,7 @@ class ModelReplica:
         loop = asyncio.get_running_loop()
         outcomes = iter(await loop.run_in_executor(self._compute, self._runner.run, items))
         compute_s = time.perf_counter() - began
-        batch_id = str(uuid4())
+        batch_id = str(uuid7())  # ordered by time: see the index jobs_by_batch
         return [
             ChunkResult(
                 outcomes=[next(outcomes) for _ in entry.chunk.items],

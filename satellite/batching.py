@@ -15,7 +15,9 @@ class FlushReason(StrEnum):
 
     FULL = "full"  # it held max_batch_size requests
     TIMER = "timer"  # its oldest request had waited batch_wait_timeout_s
+    DEADLINE = "deadline"  # waiting longer would have missed a request's deadline, and a replica was free
     FLUSH = "flush"  # a request that must not wait was in it, and a replica was free
+    DRAIN = "drain"  # the ingress was about to stop, and a replica was free
 
 
 @dataclass(frozen=True, slots=True)

@@ -45,7 +45,17 @@ class ModelConfig(_Config):
     )
     batching: Batching = Batching()
     max_attempts: int = Field(
-        default=3, ge=1, description="How often a job may be run; one that is lost every time ends dead."
+        default=3,
+        ge=1,
+        le=20,
+        description="How often a job may be run; one that is lost every time ends dead.",
+    )
+    retry_delay_s: float = Field(
+        default=0.2, gt=0, le=60, description="Before the second attempt; doubled each time, with jitter."
+    )
+    max_retry_delay_s: float = Field(default=60, gt=0, le=3600, description="The delay grows no further.")
+    max_queued: int = Field(
+        default=100_000, ge=1, description="Requests that may wait in the whole system: then 429."
     )
     autoscaling: dict[str, Any] = Field(
         default={"min_replicas": 1, "max_replicas": 1},

@@ -12,6 +12,11 @@
     │   ├── JobNotFound                   404 job_not_found
     │   └── ModelNotFound                 404 model_not_found     (names the nearest)
     ├── MethodNotAllowed                  405 method_not_allowed
+    ├── Conflict                          409 conflict
+    │   ├── IdempotencyConflict           409 idempotency_conflict
+    │   ├── JobFinished                   409 job_finished
+    │   └── JobNotFinished                409 job_not_finished
+    ├── CursorExpired                     410 cursor_expired
     ├── QueueFull                         429 queue_full          (has `retry_after_s`)
     ├── Unavailable                       503 unavailable         (has `retry_after_s`)
     │   └── StoreUnavailable              503 store_unavailable
@@ -21,8 +26,11 @@
     │   ├── InvalidInput                  422 invalid_input       (the model refused this input)
     │   ├── ModelFailed                   500 model_failed        (the model raised)
     │   ├── InvalidOutput                 500 invalid_output      (the model broke its contract)
+    │   ├── TransientFailure              503 transient_failure   (the model raised what it calls retryable)
     │   ├── ReplicaDied                   503 replica_died
-    │   └── LeaseLost                     503 lease_lost          (the ingress that held the job was lost)
+    │   ├── LeaseLost                     503 lease_lost          (the ingress that held the job was lost)
+    │   ├── DeadlinePassed                504 deadline_passed     (it could not start in time)
+    │   └── Cancelled                     409 cancelled           (somebody cancelled it)
     ├── ModelDefinitionError              a model file that does not fit the contract; start-up stops
     ├── ConfigError                       a setting or config file that does not validate; start-up stops
     └── EnvironmentProblem                the machine lacks something; the message says what to do
@@ -128,6 +136,36 @@ class MethodNotAllowed(SatelliteError):
     status, code, title = 405, "method_not_allowed", "Method not allowed"
 
 
+class Conflict(SatelliteError):
+    """The request contradicts what is there."""
+
+    status, code, title = 409, "conflict", "Conflict"
+
+
+class IdempotencyConflict(Conflict):
+    """An idempotency key came with another request than the first time."""
+
+    status, code, title = 409, "idempotency_conflict", "The idempotency key was used for another request"
+
+
+class JobFinished(Conflict):
+    """What was asked for needs a job that has not ended."""
+
+    status, code, title = 409, "job_finished", "The job has ended"
+
+
+class JobNotFinished(Conflict):
+    """What was asked for needs a job that has ended."""
+
+    status, code, title = 409, "job_not_finished", "The job has not ended"
+
+
+class CursorExpired(SatelliteError):
+    """The events after this cursor are no longer kept."""
+
+    status, code, title = 410, "cursor_expired", "The cursor is too old"
+
+
 class QueueFull(SatelliteError):
     """The model has as many waiting requests as it may have."""
 
@@ -162,6 +200,7 @@ class InferenceError(SatelliteError):
     """Why one request failed; recorded as the job's error."""
 
     status, code, title = 500, "inference_failed", "Inference failed"
+    retryable: ClassVar[bool] = False  # another attempt may succeed
 
 
 class InvalidInput(InferenceError):
@@ -182,16 +221,36 @@ class InvalidOutput(InferenceError):
     status, code, title = 500, "invalid_output", "The model's answer is not valid"
 
 
+class TransientFailure(InferenceError):
+    """The model raised an exception that it declares `retryable`."""
+
+    status, code, title = 503, "transient_failure", "The model failed for a passing reason"
+    retryable = True
+
+
 class ReplicaDied(InferenceError):
     """The replica that held the request died."""
 
     status, code, title = 503, "replica_died", "The model replica died"
+    retryable = True
 
 
 class LeaseLost(InferenceError):
     """The ingress that held the job was lost."""
 
     status, code, title = 503, "lease_lost", "The ingress was lost"
+
+
+class DeadlinePassed(InferenceError):
+    """The request could not start before its deadline."""
+
+    status, code, title = 504, "deadline_passed", "The deadline has passed"
+
+
+class Cancelled(InferenceError):
+    """Somebody cancelled the job."""
+
+    status, code, title = 409, "cancelled", "Cancelled"
 
 
 class ModelDefinitionError(SatelliteError):

@@ -5,8 +5,8 @@ Redis only wakes, caches and fans out; without it everything still works from Po
 ==================================  =========  ==========================================================
 key or channel                      kind       holds
 ==================================  =========  ==========================================================
-`satellite:job:{job_id}`            channel    the events of one job
-`satellite:model:{model_name}`      channel    the events of all jobs of one model
+`satellite:job:{job_id}`            channel    the steps of one job
+`satellite:control`                 channel    wake-ups for all ingresses: see `Wake`
 `satellite:result:{job_id}`         string     a finished job in its wire form, for `result_cache_s` seconds
 ==================================  =========  ==========================================================
 """
@@ -17,9 +17,9 @@ import asyncio
 import contextlib
 import logging
 from collections import defaultdict
-from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Callable
 from datetime import datetime
+from enum import StrEnum
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -28,7 +28,7 @@ import redis.asyncio as redis
 from redis.exceptions import RedisError
 
 from satellite.errors import SlowReader
-from satellite.jobs import JobStatus
+from satellite.jobs import JobStatus, Step
 
 logger = logging.getLogger(__name__)
 
@@ -36,6 +36,16 @@ logger = logging.getLogger(__name__)
 MAX_UNREAD = 1000
 RECONNECT_S = 0.5
 REDIS_TIMEOUT_S = 2.0
+CONTROL = "satellite:control"
+
+
+class Wake(StrEnum):
+    """What ingresses tell each other. Each one is found out without it too, a little later."""
+
+    LOG = "log"  # the event log has grown
+    WORK = "work"  # jobs wait in the database; the value is a model's name
+    CANCEL = "cancel"  # whoever holds this job shall cancel it
+    FORGET = "forget"  # this job was deleted
 
 
 def job_channel(job_id: UUID | str) -> str:
@@ -43,61 +53,30 @@ def job_channel(job_id: UUID | str) -> str:
     return f"satellite:job:{job_id}"
 
 
-def model_channel(model_name: str) -> str:
-    """The channel of one model."""
-    return f"satellite:model:{model_name}"
-
-
 def result_key(job_id: UUID | str) -> str:
     """The cache key of one finished job."""
     return f"satellite:result:{job_id}"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class JobEvent:
-    """A job has reached a state."""
-
-    job_id: str
-    model_name: str
-    status: JobStatus
-    attempt: int
-    at: datetime
-
-    @property
-    def order(self) -> tuple[int, int]:
-        """Rises with every event of one job, so that what arrives twice or late can be told."""
-        return self.attempt, self.status.rank
-
-    def to_dict(self) -> dict[str, Any]:
-        """The wire form."""
-        return {
-            "job_id": self.job_id,
-            "model_name": self.model_name,
-            "status": self.status,
-            "attempt": self.attempt,
-            "at": self.at,
-        }
-
-
 class Subscription:
-    """A bounded queue of events. Iterate over it; leave the context to end it."""
+    """A bounded queue of what happens to one job."""
 
     def __init__(self) -> None:
-        self._queue: asyncio.Queue[JobEvent] = asyncio.Queue(MAX_UNREAD)
+        self._queue: asyncio.Queue[Step | None] = asyncio.Queue(MAX_UNREAD)
         self.overflowed = False
 
-    def deliver(self, event: JobEvent) -> None:
-        """Add an event, or mark the reader as too slow."""
+    def deliver(self, step: Step | None) -> None:
+        """Add a step, or mark the reader as too slow. None only makes it look up."""
         try:
-            self._queue.put_nowait(event)
+            self._queue.put_nowait(step)
         except asyncio.QueueFull:
             self.overflowed = True
 
-    async def get(self, timeout_s: float | None = None) -> JobEvent | None:
-        """The next event, or None when none came in time.
+    async def get(self, timeout_s: float | None = None) -> Step | None:
+        """The next step, or None when none came in time, or it is time to look up.
 
         Raises:
-            SlowReader: events were lost because this reader is too slow.
+            SlowReader: steps were lost because this reader is too slow.
         """
         if self.overflowed:
             raise SlowReader(
@@ -111,7 +90,7 @@ class Subscription:
 
 
 class EventHub:
-    """Publishes job events through Redis and delivers them to the watchers of this process.
+    """Publishes the steps of jobs through Redis and delivers them to the watchers of this process.
 
     Args:
         redis_url: where Redis is.
@@ -129,9 +108,11 @@ class EventHub:
         self._cache_s = result_cache_s
         self._origin = uuid4().hex
         self._watchers: defaultdict[str, set[Subscription]] = defaultdict(set)
+        self._on_wake: dict[Wake, Callable[[str], object]] = {}
         self._pubsub: Any = None
         self._listener: asyncio.Task[None] | None = None
-        self._outbox: list[tuple[JobEvent, bytes | None]] = []
+        self._outbox: list[tuple[UUID, Step, bytes | None]] = []
+        self._wakes: dict[tuple[Wake, str], None] = {}  # in order, each once
         self._sender: asyncio.Task[None] | None = None
         self.connected = False  # whether events of other ingresses arrive
 
@@ -158,37 +139,57 @@ class EventHub:
         """
         await self._redis.ping()
 
-    def publish(self, event: JobEvent, result: bytes | None = None) -> None:
-        """Tell the watchers here at once, and those elsewhere through Redis.
+    def publish(self, job_id: UUID, step: Step, result: bytes | None = None) -> None:
+        """Tell the watchers of a job, here at once, and elsewhere through Redis.
 
         Args:
-            event: what happened.
+            job_id: the job.
+            step: what happened.
             result: the finished job in wire form; it is cached before anyone elsewhere is told.
         """
-        self._deliver(job_channel(event.job_id), event)
-        self._deliver(model_channel(event.model_name), event)
-        self._outbox.append((event, result))
+        self._deliver(job_channel(job_id), step)
+        self._outbox.append((job_id, step, result))
+        self.wake(Wake.LOG)
+
+    def wake(self, kind: Wake, value: str = "") -> None:
+        """Tell every ingress, this one included."""
+        self._woken(kind, value)
+        self._wakes[kind, value] = None
         if self._sender is None:
             self._sender = asyncio.create_task(self._send())
+
+    def on_wake(self, kind: Wake, callback: Callable[[str], object]) -> None:
+        """Call `callback` with the value of every wake-up of this kind."""
+        self._on_wake[kind] = callback
+
+    async def forget(self, job_id: UUID) -> None:
+        """Drop a job from the cache."""
+        with contextlib.suppress(RedisError, OSError):
+            await self._redis.delete(result_key(job_id))
+        self.wake(Wake.FORGET, str(job_id))
 
     async def _send(self) -> None:
         """Send what has gathered in one round trip, until nothing is left."""
         try:
-            while self._outbox:
-                batch, self._outbox = self._outbox, []
-                await self._send_batch(batch)
+            while self._outbox or self._wakes:
+                steps, self._outbox = self._outbox, []
+                wakes, self._wakes = self._wakes, {}
+                await self._send_batch(steps, list(wakes))
         finally:
             self._sender = None
 
-    async def _send_batch(self, batch: list[tuple[JobEvent, bytes | None]]) -> None:
+    async def _send_batch(
+        self, steps: list[tuple[UUID, Step, bytes | None]], wakes: list[tuple[Wake, str]]
+    ) -> None:
         try:
             async with self._redis.pipeline(transaction=False) as pipe:
-                for event, result in batch:
+                for job_id, step, result in steps:
                     if result is not None and self._cache_s:
-                        pipe.set(result_key(event.job_id), result, ex=self._cache_s)
-                    message = orjson.dumps({"origin": self._origin, **event.to_dict()})
-                    pipe.publish(job_channel(event.job_id), message)
-                    pipe.publish(model_channel(event.model_name), message)
+                        pipe.set(result_key(job_id), result, ex=self._cache_s)
+                    message = [self._origin, step.attempt, step.status, step.at]
+                    pipe.publish(job_channel(job_id), orjson.dumps(message))
+                for kind, value in wakes:
+                    pipe.publish(CONTROL, orjson.dumps([self._origin, kind, value]))
                 await pipe.execute()
         except (RedisError, OSError) as error:
             # Watchers elsewhere find out from PostgreSQL, which they look at now and then.
@@ -203,8 +204,9 @@ class EventHub:
             return None
 
     @contextlib.asynccontextmanager
-    async def subscribe(self, channel: str) -> AsyncIterator[Subscription]:
-        """Watch a channel. Events published after this is entered are not missed while Redis is up."""
+    async def subscribe(self, job_id: UUID) -> AsyncIterator[Subscription]:
+        """Watch a job. Steps published after this is entered are not missed while Redis is up."""
+        channel = job_channel(job_id)
         subscription = Subscription()
         first = not self._watchers[channel]
         self._watchers[channel].add(subscription)
@@ -223,16 +225,21 @@ class EventHub:
             with contextlib.suppress(RedisError, OSError):
                 await getattr(self._pubsub, command)(channel)
 
-    def _deliver(self, channel: str, event: JobEvent) -> None:
+    def interrupt(self) -> None:
+        """Make every watcher here look up: something has changed that is not a step of its job."""
+        for subscriptions in self._watchers.values():
+            for subscription in subscriptions:
+                subscription.deliver(None)
+
+    def _deliver(self, channel: str, step: Step) -> None:
         for subscription in self._watchers.get(channel, ()):
-            subscription.deliver(event)
+            subscription.deliver(step)
 
     async def _listen(self) -> None:
         while True:
             pubsub = self._pubsub_redis.pubsub()
             try:
-                # The channel of this hub alone keeps the connection subscribed to something.
-                await pubsub.subscribe(f"satellite:hub:{self._origin}", *self._watchers)
+                await pubsub.subscribe(CONTROL, *self._watchers)
                 self._pubsub, self.connected = pubsub, True
                 async for message in pubsub.listen():
                     if message["type"] == "message":
@@ -246,9 +253,18 @@ class EventHub:
             await asyncio.sleep(RECONNECT_S)
 
     def _receive(self, channel: str, data: bytes) -> None:
-        fields = orjson.loads(data)
-        if fields.pop("origin") == self._origin:
+        origin, *fields = orjson.loads(data)
+        if origin == self._origin:
             return  # delivered when it was published
-        fields["status"] = JobStatus(fields["status"])
-        fields["at"] = datetime.fromisoformat(fields["at"])
-        self._deliver(channel, JobEvent(**fields))
+        if channel == CONTROL:
+            kind, value = fields
+            self._woken(Wake(kind), value)
+        else:
+            attempt, status, at = fields
+            step = Step(attempt=attempt, status=JobStatus(status), at=datetime.fromisoformat(at))
+            self._deliver(channel, step)
+
+    def _woken(self, kind: Wake, value: str) -> None:
+        callback = self._on_wake.get(kind)
+        if callback is not None:
+            callback(value)

@@ -1,16 +1,22 @@
-"""What a job is, and which states it can be in."""
+"""What a job is, which states it can be in, and what is told of it."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
+from typing import Any
 from uuid import UUID
 
 import orjson
 from uuid_utils.compat import uuid7
 
 DEFAULT_TENANT = "default"
+DEFAULT_PRIORITY = 4
+MAX_PRIORITY = 9
+# Ageing: a step of priority is worth this much waiting. The least urgent job is overtaken by those that come
+# within nine steps after it, and by no later one.
+PRIORITY_STEP = timedelta(seconds=30)
 
 
 class JobStatus(StrEnum):
@@ -36,6 +42,36 @@ class JobStatus(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """One step of a job: its `attempt`-th attempt has come to this status."""
+
+    attempt: int
+    status: JobStatus
+    at: datetime
+
+    @property
+    def order(self) -> tuple[int, int]:
+        """Rises with every step of one job, so that what arrives twice or late can be told."""
+        return self.attempt, self.status.rank
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run:
+    """How the attempt that ended a job was computed; None is what is not known, or did not happen."""
+
+    batch_id: UUID | None = None
+    batch_size: int | None = None
+    flush_reason: str | None = None  # why its batch left the queue: see `FlushReason`
+    replica_id: str | None = None
+    admission_s: float | None = None  # from the request's arrival until it was committed
+    queue_s: float | None = (
+        None  # from then (or from when it could run again) until its batch began, less fill_s
+    )
+    fill_s: float | None = None  # of that time: a replica was free, and the batch waited for company
+    compute_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
     """One job, as of some moment. Times are UTC."""
 
@@ -46,11 +82,19 @@ class Job:
     attempt: int  # 1 for the first run; rises with every further one
     max_attempts: int = 3  # after this many the job is dead
     created_at: datetime
+    priority: int = DEFAULT_PRIORITY  # 0 to 9, 9 the most urgent
+    run_at: datetime | None = None  # not before this; a retry moves it
+    deadline_at: datetime | None = None  # an attempt that has not begun by then never does
+    labels: tuple[str, ...] = ()  # "key=value", sorted
+    parent_id: UUID | None = None  # the job that this one repeats
+    cancel_requested: bool = False
     model_version: str | None = None  # the version that ran, once it has
     started_at: datetime | None = None  # when its batch began to compute
     finished_at: datetime | None = None
     result: bytes | None = None  # the model's Output, as JSON
     error: bytes | None = None  # {"code", "title", "detail"}, as JSON
+    attempts: bytes | None = None  # the attempts that did not end it, as a JSON array; see `ended_attempt`
+    run: Run | None = None
 
     def to_json(self) -> bytes:
         """The wire form of `GET /api/v1/inference/result/{job_id}`."""
@@ -70,8 +114,58 @@ class Job:
             option=orjson.OPT_UTC_Z,
         )
 
+    def steps(self) -> list[Step]:
+        """All that has happened to it, in order: for each attempt queued, running, and at last its end."""
+        steps: list[Step] = []
+        queued_at = self.created_at
+        for ended in past_attempts(self):
+            number = ended["attempt"]
+            steps.append(Step(attempt=number, status=JobStatus.QUEUED, at=queued_at))
+            if ended["started_at"]:
+                started_at = datetime.fromisoformat(ended["started_at"])
+                steps.append(Step(attempt=number, status=JobStatus.RUNNING, at=started_at))
+            queued_at = datetime.fromisoformat(ended["ended_at"])
+        steps.append(Step(attempt=self.attempt, status=JobStatus.QUEUED, at=queued_at))
+        if self.started_at is not None:
+            steps.append(Step(attempt=self.attempt, status=JobStatus.RUNNING, at=self.started_at))
+        if self.finished_at is not None:
+            steps.append(Step(attempt=self.attempt, status=self.status, at=self.finished_at))
+        return steps
+
+
+def past_attempts(job: Job) -> list[dict[str, Any]]:
+    """The attempts that ended without ending the job, oldest first; the form is `ended_attempt`'s."""
+    return orjson.loads(job.attempts) if job.attempts else []
+
+
+def ended_attempt(
+    job: Job, *, owner: UUID, ended_at: datetime, code: str, detail: str, replica_id: str | None
+) -> bytes:
+    """The record of an attempt that is followed by another, as JSON."""
+    return orjson.dumps(
+        {
+            "attempt": job.attempt,
+            "owner": str(owner),
+            "started_at": job.started_at,
+            "ended_at": ended_at,
+            "code": code,
+            "detail": detail,
+            "replica_id": replica_id,
+        }
+    )
+
+
+def labels_to_dict(labels: tuple[str, ...]) -> dict[str, str]:
+    """Labels in wire form."""
+    return dict(label.split("=", 1) for label in labels)
+
 
 def new_job_id() -> tuple[UUID, datetime]:
     """A UUIDv7 and the moment it carries (millisecond precision): a job's id and its `created_at`."""
     job_id = uuid7()
     return job_id, datetime.fromtimestamp((job_id.int >> 80) / 1000, UTC)
+
+
+def first_id_at(moment: datetime) -> UUID:
+    """The smallest id that a job created at this moment can have: times become ranges of ids."""
+    return UUID(int=max(int(moment.timestamp() * 1000), 0) << 80)

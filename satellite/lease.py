@@ -1,9 +1,9 @@
-"""An ingress holds its jobs as long as its heartbeat lives; what a lost ingress held is taken over.
+"""An ingress holds its jobs as long as its heartbeat lives; what a lost ingress held is given back.
 
-The heartbeat is a row in PostgreSQL, written and judged by the database's clock. An ingress that was silent
-for longer than a lease (a long pause, an unreachable database) must assume that its jobs are others' now: it
-drops what it has not handed over and goes on under a new name. What it still completes under the old one is
-fenced.
+The heartbeat is a row in PostgreSQL, written and judged by the database's clock. The row is also the arbiter:
+whoever declares an ingress lost marks its row, and from then on its heartbeats fail. So an outage of the
+database, in which nobody can be declared lost, costs nobody a lease; but while its last heartbeat is too long
+ago, an ingress cannot know whether its jobs are still its own, and starts none of them.
 """
 
 from __future__ import annotations
@@ -12,19 +12,21 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable
 from uuid import UUID, uuid4
 
 from satellite.errors import StoreUnavailable
-from satellite.jobs import Job
-from satellite.store import Orphan, Store
+from satellite.store import Store
 
 logger = logging.getLogger(__name__)
 
 LEASE_S = 15.0
 HEARTBEAT_S = 3.0
-# Jobs taken over at a time; more are left to the others, or to the next round.
-MAX_CLAIM = 200
+# For so long an ingress must have been heard itself before it may call another one lost: after an outage of
+# the database every living ingress has renewed its lease by then.
+GRACE_S = 8.0
+# A job is started only if the lease lasts for so long yet: checking and starting take time, too.
+MARGIN_S = 0.5
 
 
 class Lease:
@@ -32,78 +34,77 @@ class Lease:
 
     Args:
         store: where heartbeats are kept.
-        models: the models whose orphans may be taken over.
-        adopt: called with each orphan that this lease holds now.
-        bury: called with each orphan that had no attempt left and is `dead` now.
-        lost: called when the lease has run out and `owner` has changed.
+        renewed: called after every heartbeat, to do what else is due now and then.
+        lost: called when the lease was lost and `owner` has changed.
     """
 
     def __init__(
-        self,
-        store: Store,
-        models: Sequence[str],
-        *,
-        adopt: Callable[[Orphan], None],
-        bury: Callable[[Job], None],
-        lost: Callable[[], None],
+        self, store: Store, *, renewed: Callable[[], Awaitable[None]], lost: Callable[[], None]
     ) -> None:
         self.owner: UUID = uuid4()
         self._store = store
-        self._models = models
-        self._adopt = adopt
-        self._bury = bury
-        self._lost = lost
-        self._renewed = 0.0  # monotonic seconds
+        self._on_renewed = renewed
+        self._on_lost = lost
+        self._renewed_at = 0.0  # monotonic seconds, before the heartbeat was sent
         self._keeper: asyncio.Task[None] | None = None
+
+    @property
+    def is_held(self) -> bool:
+        """Whether jobs held under it are certainly still this ingress's own."""
+        return time.monotonic() - self._renewed_at < LEASE_S - MARGIN_S
 
     async def start(self) -> None:
         """Take up the lease and keep it. Nothing may be held under it before this returns."""
-        self._renewed = time.monotonic()
-        await self._store.heartbeat(self.owner)
+        await self.renew()
         self._keeper = asyncio.create_task(self._keep())
 
-    async def close(self) -> None:
-        """Give the lease up: whatever is still held under it can be taken over at once."""
+    async def close(self) -> set[str]:
+        """Give the lease up: what is still held under it can be claimed at once.
+
+        Returns:
+            The models whose jobs were given back.
+        """
         if self._keeper is not None:
             self._keeper.cancel()
         with contextlib.suppress(StoreUnavailable):
-            await self._store.retire(self.owner)
+            return await self._store.release(self.owner)
+        return set()
 
     async def _keep(self) -> None:
         while True:
             await asyncio.sleep(HEARTBEAT_S)
             try:
                 await self.renew()
-                await self.claim()
+                await self._on_renewed()
             except StoreUnavailable:
                 continue  # told by the store
             except Exception:
                 logger.exception("The lease could not be looked after.", extra={"action": "lease_failed"})
 
     async def renew(self) -> None:
-        """Send a heartbeat, under a new name if the last one is too long ago."""
+        """Send a heartbeat; under a new name, if the lease was lost."""
         began = time.monotonic()
-        if began - self._renewed > LEASE_S:
+        if not await self._store.heartbeat(self.owner, lease_s=LEASE_S):
             logger.error(
-                "The lease has run out; the jobs held under it are left to others.",
+                "The lease was lost; the jobs held under it are others' now.",
                 extra={"action": "lease_lost", "owner": str(self.owner)},
             )
             self.owner = uuid4()
-            self._lost()
-        await self._store.heartbeat(self.owner)
-        self._renewed = began
+            self._on_lost()
+            await self._store.heartbeat(self.owner, lease_s=LEASE_S)
+        self._renewed_at = began
 
-    async def claim(self) -> None:
-        """Take over jobs of ingresses that were lost."""
-        dead, orphans = await self._store.claim_orphans(
-            self.owner, self._models, lease_s=LEASE_S, limit=MAX_CLAIM
-        )
-        if dead or orphans:
+    async def recover(self) -> tuple[list[tuple[UUID, str]], list[tuple[UUID, str]]]:
+        """Give back what lost ingresses held.
+
+        Returns:
+            Id and model of the jobs that are `dead` now, having no attempt left, and of the others.
+        """
+        lost = await self._store.mark_lost(self.owner, lease_s=LEASE_S, grace_s=GRACE_S)
+        dead, freed = await self._store.requeue_orphans()
+        if lost or dead or freed:
             logger.warning(
-                "Jobs of a lost ingress were taken over.",
-                extra={"action": "orphans_claimed", "claimed": len(orphans), "dead": len(dead)},
+                "The jobs of lost ingresses were given back.",
+                extra={"action": "orphans_freed", "lost": len(lost), "freed": len(freed), "dead": len(dead)},
             )
-        for job in dead:
-            self._bury(job)
-        for orphan in orphans:
-            self._adopt(orphan)
+        return dead, freed

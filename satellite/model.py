@@ -27,6 +27,9 @@ declared, and a class that does not fit fails there, with its file and line::
         def infer_batch(self, inputs):
             return [self.Output(forecast=[i.data[-1]] * i.config.forecast_steps) for i in inputs]
 
+An exception that `infer_batch` raises (or answers with, for one input) ends that job `failed`. A class may
+set `retryable = (ConnectionError,)`: after one of these another attempt is made, up to `max_attempts`.
+
 `models/moving_average.py` is the smallest one in use.
 """
 
@@ -84,6 +87,11 @@ class ModelSpec:
     file: str
     line: int
     input: TypeAdapter[Any]
+
+    @property
+    def retryable(self) -> tuple[type[Exception], ...]:
+        """The exceptions after which another attempt may succeed; the class may leave it out."""
+        return getattr(self.cls, "retryable", ())
 
     @property
     def version(self) -> str:
@@ -168,6 +176,12 @@ def _check(name: str, cls: type, file: str, line: int) -> ModelSpec:
     model = cast("type[Model]", cls)
     if model.Config.model_config.get("extra") != "forbid":
         raise fail(f'{cls.__name__}.Config must forbid unknown keys: class Config(BaseModel, extra="forbid")')
+    retryable: Any = getattr(cls, "retryable", ())
+    if not (
+        isinstance(retryable, tuple)
+        and all(inspect.isclass(e) and issubclass(e, Exception) for e in cast("tuple[Any, ...]", retryable))
+    ):
+        raise fail(f"{cls.__name__}.retryable must be a tuple of exceptions, such as (ConnectionError,)")
     adapter: TypeAdapter[Any] = TypeAdapter(model.Input)
     example: Any = model.example
     if not (isinstance(example, dict) and set(example) <= {"data", "config"} and "data" in example):

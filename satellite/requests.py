@@ -6,68 +6,118 @@ import asyncio
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
-from satellite.batching import Outcome
+from satellite.batching import FlushReason, Outcome
 from satellite.catalog import ValidRequest
-from satellite.dispatch import Batch
-from satellite.jobs import Job
+from satellite.dispatch import SYNC, Batch
+from satellite.jobs import Job, Run
 
 if TYPE_CHECKING:
-    from satellite.service import Service
+    from satellite.held import HeldJobs
 
 
 class JobRequest:
-    """A stored job on its way through the queue."""
+    """A stored job that this ingress holds, from its commit to its end.
+
+    Args:
+        held: told of what happens to it.
+        job: as it is now; replaced with every step.
+        data: the model's input, as JSON values.
+        config: the model's config, as JSON values.
+        size_bytes: of its input.
+        owner: the lease it is held under.
+        ready_at_s: since when it can run, seconds since the epoch.
+        urgent: why it must not wait for a batch to fill, if so.
+        suspect: a replica died under it before.
+        admission_s: how long it took to make it durable.
+    """
 
     def __init__(
         self,
-        service: Service,
+        held: HeldJobs,
         job: Job,
         *,
         data: Any,
         config: dict[str, Any],
+        size_bytes: int,
         owner: UUID,
-        flush: bool = False,
-        alone: bool = False,
+        ready_at_s: float,
+        urgent: FlushReason | None = None,
+        suspect: bool = False,
+        admission_s: float | None = None,
     ) -> None:
         self.data = data
         self.config = config
-        self.flush = flush
-        self.alone = alone
+        self.size_bytes = size_bytes
+        self.level = job.priority
+        self.urgent = urgent
+        self.suspect = suspect
         self.owner = owner
         self.job = job
-        self._service = service
+        self.ready_at_s = ready_at_s
+        self.admission_s = admission_s
+        self.fill_s = 0.0
+        self.ended = False  # its end is being recorded: nothing else may end it now
+        # Writes that are under way: those of one job never overtake each other.
+        self.start_write: asyncio.Task[None] | None = None
+        self.requeue_write: asyncio.Task[None] | None = None
+        self.timer: asyncio.TimerHandle | None = None  # its deadline while it waits, or the end of a backoff
+        self._held = held
 
-    @property
-    def abandoned(self) -> bool:
-        """Whether the lease it was held under is lost: somebody else runs it."""
-        return self.owner != self._service.owner
+    def is_wanted(self) -> bool:
+        """False if it has ended, if its deadline has passed, or if its lease was lost and others run it."""
+        return not self.ended and self.owner == self._held.owner and not self._held.expire_if_late(self)
 
-    def dispatched(self) -> None:
+    def dispatched(self, fill_s: float) -> None:
         """Handed to a replica."""
-        self._service.job_started(self)
+        self.fill_s = fill_s
+        self._held.started(self)
 
     def finished(self, outcome: Outcome, batch: Batch) -> None:
         """Has an outcome."""
-        self._service.job_finished(self, outcome, batch)
+        self._held.finished(self, outcome, batch)
+
+    def stop_timer(self) -> None:
+        """It has left the state that the timer was for."""
+        if self.timer is not None:
+            self.timer.cancel()
+            self.timer = None
+
+    def run(self, batch: Batch | None) -> Run:
+        """How it was computed, for the record."""
+        if batch is None:
+            return Run(admission_s=self.admission_s)
+        result = batch.result
+        if result is None:
+            return Run(admission_s=self.admission_s, flush_reason=batch.flush_reason, fill_s=self.fill_s)
+        return Run(
+            batch_id=UUID(result.batch_id),
+            batch_size=result.batch_size,
+            flush_reason=batch.flush_reason,
+            replica_id=result.replica_id,
+            admission_s=self.admission_s,
+            queue_s=max(0.0, result.started_at_s - self.ready_at_s - self.fill_s),
+            fill_s=self.fill_s,
+            compute_s=result.compute_s,
+        )
 
 
 class PredictRequest:
     """A synchronous request that is not stored."""
 
-    flush = True
-    alone = False
+    level = SYNC
+    urgent: FlushReason | None = FlushReason.FLUSH
+    suspect = False
 
     def __init__(self, request: ValidRequest) -> None:
         self.data = request.data
         self.config = request.config
         self.answer: asyncio.Future[tuple[Outcome, Batch]] = asyncio.get_running_loop().create_future()
 
-    @property
-    def abandoned(self) -> bool:
-        """Whether its caller has gone."""
-        return self.answer.cancelled()
+    def is_wanted(self) -> bool:
+        """False if its caller has gone."""
+        return not self.answer.cancelled()
 
-    def dispatched(self) -> None:
+    def dispatched(self, fill_s: float) -> None:
         """Handed to a replica; nobody needs to know."""
 
     def finished(self, outcome: Outcome, batch: Batch) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from satellite.batching import Outcome
-from satellite.errors import InferenceError, InvalidInput, InvalidOutput, ModelFailed
+from satellite.errors import InferenceError, InvalidInput, InvalidOutput, ModelFailed, TransientFailure
 from satellite.model import Model, ModelInput, ModelSpec
 
 logger = logging.getLogger(__name__)
@@ -89,6 +89,8 @@ class BatchRunner:
     def _as_inference_error(self, error: Exception) -> InferenceError:
         if isinstance(error, InferenceError):
             return error
+        if isinstance(error, self.spec.retryable):
+            return TransientFailure(f"{self.spec.name} raised {type(error).__name__}: {error}")
         logger.error(
             "The model raised an error.",
             exc_info=error,

@@ -1,52 +1,56 @@
-"""The way of a job: admit, record, dispatch, record. Everything else is around this.
+"""The way of a job begins here: admit it, record it, hand it to the jobs that are held (`held.py`).
 
 ::
 
-    submit():    validate -> INSERT (group commit) -> put into the model's queue -> 202 + id
+    submit():    validate -> INSERT (group commit) -> HeldJobs.hold -> 202 + id
     ModelQueue:  8 or 2 s -> one handle call -> replica: @serve.batch -> infer
-    _record():   fenced UPDATE (group commit) -> Redis cache and events -> watchers
+    HeldJobs:    fenced UPDATE (group commit) -> Redis cache and events -> watchers
+
+A job that cannot run now is inserted without an owner: it waits in the database until the feed claims it.
 """
 
 from __future__ import annotations
 
 import asyncio
-import logging
-import random
 import time
-from collections import OrderedDict
-from collections.abc import AsyncGenerator, Coroutine
-from dataclasses import replace
-from datetime import UTC, datetime
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
 import orjson
 
-from satellite.batching import Outcome
+from satellite.batching import FlushReason
 from satellite.catalog import Catalog, ValidRequest
-from satellite.dispatch import Batch, ModelQueue
-from satellite.errors import JobNotFound, ReplicaDied, SatelliteError, WaitTimeout
-from satellite.events import EventHub, JobEvent, job_channel
+from satellite.dispatch import ModelQueue
+from satellite.errors import IdempotencyConflict, SatelliteError, StoreUnavailable, WaitTimeout
+from satellite.events import EventHub, Wake
+from satellite.feed import Feed
+from satellite.held import HeldJobs, error_json
 from satellite.jobs import DEFAULT_TENANT, Job, JobStatus, new_job_id
 from satellite.lease import Lease
 from satellite.metrics import Metrics
 from satellite.requests import JobRequest, PredictRequest
-from satellite.store import Completion, NewJob, Orphan, Start, Store
+from satellite.settings import Settings
+from satellite.store import NewJob, Store
+from satellite.submission import Submission, Submitted
+from satellite.tasks import Background
+from satellite.upkeep import Upkeep
 
-logger = logging.getLogger(__name__)
 
-# A job that computes for less than this is never written as `running`: its completion says it all.
-START_WRITE_DELAY_S = 0.05
-# How often a waiting caller looks at PostgreSQL, should an event have been lost (Redis away, say).
-POLL_S = 1.0
-# Callers mostly ask for a result on the ingress that has just recorded it: these are answered from memory.
-RECENT_JOBS = 1000
-# Before the next attempt of a job whose replica died: doubled each time, with jitter.
-RETRY_DELAY_S = 0.2
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _New:
+    """A job on its way into the database."""
+
+    came_at_s: float
+    submission: Submission
+    request: ValidRequest
+    job: Job
 
 
 class Service:
-    """Everything an ingress does for its callers, free of HTTP and of Ray."""
+    """What an ingress does for its callers, free of HTTP and of Ray. What is read is in `watching.py`."""
 
     def __init__(
         self,
@@ -56,170 +60,178 @@ class Service:
         store: Store,
         events: EventHub,
         metrics: Metrics,
+        settings: Settings,
     ) -> None:
         self.catalog = catalog
         self.queues = queues
         self.store = store
         self.events = events
-        self._lease = Lease(
-            store, list(catalog), adopt=self._adopt, bury=self._bury, lost=lambda: self._active.clear()
+        self.draining = asyncio.Event()
+        self.lease = Lease(store, renewed=self._after_heartbeat, lost=lambda: self.held.drop_waiting())
+        self.held = HeldJobs(
+            lambda: self.lease.owner,
+            catalog=catalog,
+            queues=queues,
+            store=store,
+            events=events,
+            metrics=metrics,
+            recent_s=settings.result_cache_s,
         )
+        self._feed = Feed(
+            store, queues, max_held=settings.max_held, owner=self._claiming_owner, adopt=self.held.adopt
+        )
+        self._upkeep = Upkeep(self, settings)
+        self._settings = settings
         self._metrics = metrics
-        self._active: dict[UUID, Job] = {}  # jobs of this ingress that have not ended, as they are now
-        self._recent: OrderedDict[UUID, Job] = OrderedDict()  # the last ones that ended here
-        self._background: set[asyncio.Task[Any]] = set()
+        self._background = Background()
+        for queue in queues.values():
+            queue.gate = self._may_start_jobs
+        store.connections.on_change = self._store_changed
 
     @property
     def owner(self) -> UUID:
         """This ingress, for its lease and the fence on its completions."""
-        return self._lease.owner
+        return self.lease.owner
 
-    async def submit(self, model_name: str, data: Any, config: dict[str, Any], *, flush: bool = False) -> Job:
+    async def submit(self, submission: Submission) -> Submitted:
         """Accept a job. When this returns, the job is committed in PostgreSQL.
 
+        Raises:
+            ModelNotFound, InvalidRequest, QueueFull, IdempotencyConflict, StoreUnavailable: it was not
+            accepted.
+        """
+        new = self._new(submission, time.time())
+        self.queues[submission.model_name].admit()
+        # Shielded: a caller that hangs up during the commit must not leave a committed job that nobody runs.
+        return await asyncio.shield(self._background.spawn(self._accept(new)))
+
+    async def submit_all(
+        self, submissions: Sequence[Submission | SatelliteError]
+    ) -> list[Submitted | SatelliteError]:
+        """Accept many jobs in one transaction, each for itself: what is wrong with one touches no other.
+
         Args:
-            model_name: which model.
-            data: the model's input, as JSON values.
-            config: the model's config, as JSON values.
-            flush: do not wait for a batch to fill.
+            submissions: an error stands for one that was refused already, and comes back in its place.
 
         Raises:
-            ModelNotFound, InvalidRequest, QueueFull, StoreUnavailable: it was not accepted.
+            StoreUnavailable: none was accepted.
         """
-        entry = self.catalog.find(model_name)
-        request = entry.validate(data, config)
-        queue = self.queues[model_name]
-        queue.admit()
+        came_at_s = time.time()
+        items: list[_New | SatelliteError] = []
+        counts: dict[str, int] = dict.fromkeys(self.queues, 0)
+        for submission in submissions:
+            try:
+                if isinstance(submission, SatelliteError):
+                    raise submission
+                new = self._new(submission, came_at_s)
+                counts[submission.model_name] += 1
+                self.queues[submission.model_name].admit(counts[submission.model_name])
+                items.append(new)
+            except SatelliteError as error:
+                items.append(error)
+        return await asyncio.shield(self._background.spawn(self._accept_all(items)))
+
+    def _new(self, submission: Submission, came_at_s: float) -> _New:
+        entry = self.catalog.find(submission.model_name)
         job_id, created_at = new_job_id()
+        request = entry.validate(submission.data, submission.config)
+        deadline_s = submission.deadline_s
         job = Job(
             job_id=job_id,
             tenant=DEFAULT_TENANT,
-            model_name=model_name,
+            model_name=submission.model_name,
             status=JobStatus.QUEUED,
             attempt=1,
-            max_attempts=entry.config.max_attempts,
+            max_attempts=submission.max_attempts or entry.config.max_attempts,
             created_at=created_at,
+            priority=submission.priority,
+            run_at=submission.run_at,
+            deadline_at=None if deadline_s is None else created_at + timedelta(seconds=deadline_s),
+            labels=submission.labels,
+            parent_id=submission.parent_id,
         )
-        # Shielded: a caller that hangs up during the commit must not leave a committed job that nobody runs.
-        await asyncio.shield(self._spawn(self._accept(job, request, flush)))
-        return job
+        return _New(came_at_s=came_at_s, submission=submission, request=request, job=job)
 
-    async def _accept(self, job: Job, request: ValidRequest, flush: bool) -> None:
-        owner = self.owner
-        await self.store.insert(
-            NewJob(
-                job_id=job.job_id,
-                tenant=job.tenant,
-                model_name=job.model_name,
-                input=request.data_json,
-                config=request.config_json,
-                attempt=job.attempt,
-                max_attempts=job.max_attempts,
-                owner=owner,
-                created_at=job.created_at,
-            )
+    def _row(self, new: _New) -> NewJob:
+        """The job as it is inserted: held by this ingress, if it can run now and there is room for it."""
+        job, size_bytes = new.job, len(new.request.data_json)
+        is_held = (
+            (job.run_at is None or job.run_at <= job.created_at)
+            and self._may_start_jobs()
+            and not self._feed.has_backlog(job.model_name)
+            and len(self.queues[job.model_name]) < self._settings.max_held
+            and self.held.size_bytes + size_bytes <= self._settings.max_held_bytes
         )
+        return NewJob(
+            job=job,
+            input=new.request.data_json,
+            config=new.request.config_json,
+            owner=self.owner if is_held else None,
+            idempotency=new.submission.idempotency,
+        )
+
+    async def _accept(self, new: _New) -> Submitted:
+        row = self._row(new)
+        try:
+            job_id = await self.store.insert(row)
+        except StoreUnavailable:
+            self._upkeep.expect_strays()
+            raise
+        return await self._accepted(new, row, job_id)
+
+    async def _accept_all(self, items: list[_New | SatelliteError]) -> list[Submitted | SatelliteError]:
+        rows = [self._row(item) for item in items if isinstance(item, _New)]
+        try:
+            verdicts = await self.store.insert_all(rows) if rows else []
+        except StoreUnavailable:
+            self._upkeep.expect_strays()
+            raise
+        stored = iter(zip(rows, verdicts, strict=True))
+        answers: list[Submitted | SatelliteError] = []
+        for item in items:
+            if isinstance(item, SatelliteError):
+                answers.append(item)
+                continue
+            row, verdict = next(stored)
+            answers.append(
+                verdict if isinstance(verdict, SatelliteError) else await self._accepted(item, row, verdict)
+            )
+        return answers
+
+    async def _accepted(self, new: _New, row: NewJob, job_id: UUID) -> Submitted:
+        """A job is committed: queue it, if it is held here, and say what to expect."""
+        job, now_s = new.job, time.time()
+        if job_id != job.job_id:
+            earlier = self.held.find(job_id) or await self.store.get(job_id, DEFAULT_TENANT)
+            if earlier is None:
+                raise IdempotencyConflict(
+                    f"the idempotency key was used for job {job_id}, which has been deleted; send a new key"
+                )
+            return Submitted(job=earlier, replayed=True)
+        queue = self.queues[job.model_name]
+        ahead = queue.ahead_of(job.priority) + queue.elsewhere
+        eta_s = queue.eta_s(ahead)
+        if eta_s is not None and job.run_at is not None:
+            eta_s += max(0.0, job.run_at.timestamp() - now_s)
         self._metrics.job_submitted(job.model_name)
-        self._enqueue(job, request.data, request.config, owner, at=job.created_at, flush=flush)
-
-    def job_started(self, request: JobRequest) -> None:
-        """A replica has been given the job."""
-        now = datetime.now(UTC)
-        request.job = replace(request.job, status=JobStatus.RUNNING, started_at=now)
-        self._active[request.job.job_id] = request.job
-        self._publish(request.job, now)
-        asyncio.get_running_loop().call_later(
-            START_WRITE_DELAY_S, self._record_start, request.job, request.owner
-        )
-
-    def _record_start(self, job: Job, owner: UUID) -> None:
-        if self._active.get(job.job_id) is job:
-            assert job.started_at is not None
-            start = Start(job_id=job.job_id, attempt=job.attempt, owner=owner, started_at=job.started_at)
-            self._spawn(self.store.start(start))
-
-    def job_finished(self, request: JobRequest, outcome: Outcome, batch: Batch) -> None:
-        """A job has its outcome: record it, then tell. One whose replica died under it is run again."""
-        if isinstance(outcome.error, ReplicaDied) and request.job.attempt < request.job.max_attempts:
-            self._spawn(self._retry(request))
+        self.events.wake(Wake.LOG)
+        if row.owner is None:
+            queue.elsewhere += 1
+            self._feed.expect(job.model_name, job.run_at or job.created_at)
         else:
-            self._spawn(self._record(request.job, request.owner, outcome, batch))
-
-    async def _retry(self, request: JobRequest) -> None:
-        """Begin the next attempt, alone: if this job is what kills replicas, it takes no other with it."""
-        job = request.job
-        await asyncio.sleep(RETRY_DELAY_S * 2 ** (job.attempt - 1) * random.uniform(0.5, 1.5))
-        if not await self.store.requeue(job.job_id, job.attempt, request.owner):
-            self._forget(job)
-            return
-        logger.warning(
-            "A replica died under a job; it is run again.",
-            extra={"action": "job_retried", "job_id": str(job.job_id), "attempt": job.attempt + 1},
-        )
-        again = replace(job, status=JobStatus.QUEUED, attempt=job.attempt + 1, started_at=None)
-        self._enqueue(again, request.data, request.config, request.owner, at=datetime.now(UTC), alone=True)
-
-    def _enqueue(
-        self,
-        job: Job,
-        data: Any,
-        config: dict[str, Any],
-        owner: UUID,
-        *,
-        at: datetime,
-        flush: bool = False,
-        alone: bool = False,
-    ) -> None:
-        """Queue a stored job that `owner` holds, for its first attempt or a further one."""
-        if owner != self.owner:
-            return  # the lease ran out while the job was being written: whoever claims it runs it
-        self._active[job.job_id] = job
-        self._publish(job, at)
-        request = JobRequest(self, job, data=data, config=config, owner=owner, flush=flush, alone=alone)
-        self.queues[job.model_name].put(request)
-
-    async def _record(self, job: Job, owner: UUID, outcome: Outcome, batch: Batch) -> None:
-        result = batch.result
-        running = job
-        job = replace(
-            job,
-            status=_final_status(job, outcome),
-            started_at=datetime.fromtimestamp(result.started_at_s, UTC) if result else job.started_at,
-            finished_at=datetime.now(UTC),
-            model_version=result.model_version if result else None,
-            result=outcome.output,
-            error=None if outcome.error is None else error_json(outcome.error),
-        )
-        assert job.finished_at is not None
-        recorded = await self.store.complete(
-            Completion(
-                job_id=job.job_id,
-                attempt=job.attempt,
-                owner=owner,
-                status=job.status,
-                started_at=job.started_at,
-                finished_at=job.finished_at,
-                model_version=job.model_version,
-                result=job.result.decode() if job.result is not None else None,
-                error=job.error.decode() if job.error is not None else None,
-                batch_id=UUID(result.batch_id) if result else None,
-                batch_size=result.batch_size if result else None,
-                flush_reason=batch.flush_reason,
+            request = JobRequest(
+                self.held,
+                job,
+                data=new.request.data,
+                config=new.request.config,
+                size_bytes=len(row.input),
+                owner=row.owner,
+                ready_at_s=now_s,
+                urgent=FlushReason.FLUSH if new.submission.flush else None,
+                admission_s=now_s - new.came_at_s,
             )
-        )
-        self._forget(running)
-        if recorded:
-            self._recent[job.job_id] = job
-            if len(self._recent) > RECENT_JOBS:
-                self._recent.popitem(last=False)
-            total_s = (job.finished_at - job.created_at).total_seconds()
-            self._metrics.job_finished(job.model_name, job.status, total_s)
-            self._publish(job, job.finished_at)
-        else:
-            logger.warning(
-                "A result was discarded: this attempt no longer holds the job.",
-                extra={"action": "stale_completion", "job_id": str(job.job_id), "attempt": job.attempt},
-            )
+            self.held.hold(request)
+        return Submitted(job=job, queue_position=ahead, eta_s=eta_s)
 
     async def predict(self, model_name: str, data: Any, config: dict[str, Any], *, wait_s: float) -> bytes:
         """Compute now, without storing anything.
@@ -261,128 +273,51 @@ class Service:
             option=orjson.OPT_UTC_Z,
         )
 
-    async def result(self, job_id: UUID, *, wait_s: float = 0) -> tuple[JobStatus, bytes]:
-        """The job as it is now, or as it is when it ends, if that is within `wait_s`.
-
-        Returns:
-            Its status and its wire form.
-
-        Raises:
-            JobNotFound: there is no such job.
-            StoreUnavailable: PostgreSQL is needed and does not answer.
-        """
-        status, body = await self._read(job_id)
-        if status.is_terminal or wait_s <= 0:
-            return status, body
-        deadline = time.monotonic() + wait_s
-        async with self.events.subscribe(job_channel(job_id)) as subscription:
-            while True:
-                status, body = await self._read(job_id)
-                left_s = deadline - time.monotonic()
-                if status.is_terminal or left_s <= 0:
-                    return status, body
-                await subscription.get(min(left_s, POLL_S))
-
-    async def watch(self, job_id: UUID) -> AsyncGenerator[bytes]:
-        """The job as it is now, then every change to the terminal one, each as a message in wire form.
-
-        The first message and the last one carry the whole job.
-
-        Raises:
-            JobNotFound, StoreUnavailable: as `result`.
-            SlowReader: whoever iterates cannot keep up.
-        """
-        async with self.events.subscribe(job_channel(job_id)) as subscription:
-            seen = (0, -1)
-            event: JobEvent | None = None
-            while True:
-                if event is not None and not event.status.is_terminal:
-                    seen = event.order
-                    yield orjson.dumps(
-                        {"type": "job", **event.to_dict(), "job": None}, option=orjson.OPT_UTC_Z
-                    )
-                else:  # the start, the end, or a look at the truth because nothing was heard for a while
-                    status, body = await self._read(job_id)
-                    fields = orjson.loads(body)
-                    order = (fields["attempt"], status.rank)
-                    if order > seen:
-                        seen = order
-                        yield _job_message(fields, body)
-                    if status.is_terminal:
-                        return
-                event = await subscription.get(POLL_S)
-                while event is not None and event.order <= seen:
-                    event = await subscription.get(POLL_S)
-
-    async def _read(self, job_id: UUID) -> tuple[JobStatus, bytes]:
-        active = self._active.get(job_id)
-        if active is not None:
-            return active.status, active.to_json()
-        recent = self._recent.get(job_id)
-        if recent is not None:
-            return recent.status, recent.to_json()
-        cached = await self.events.cached_result(job_id)
-        if cached is not None:
-            return JobStatus(orjson.loads(cached)["status"]), cached
-        job = await self.store.get(job_id, DEFAULT_TENANT)
-        if job is None:
-            raise JobNotFound(f"there is no job {job_id}")
-        return job.status, job.to_json()
-
     async def start(self) -> None:
-        """Begin to look after this ingress's lease and the jobs of ingresses that were lost."""
+        """Take up the lease, and begin to look after waiting jobs and those of ingresses that were lost."""
+        self.events.on_wake(Wake.WORK, self._feed.wake)
+        self.events.on_wake(Wake.CANCEL, lambda job_id: self.held.cancel(UUID(job_id)))
+        self.events.on_wake(Wake.FORGET, self.held.forget_recent)
         await self.events.start()
-        await self._lease.start()
+        await self.lease.start()
+        self._feed.start()
 
-    def _adopt(self, orphan: Orphan) -> None:
-        # One that has been tried before may be what killed the replicas it ran on.
-        data, config = orjson.loads(orphan.input), orjson.loads(orphan.config)
-        alone = orphan.job.attempt > 1
-        self._enqueue(orphan.job, data, config, self.owner, at=datetime.now(UTC), alone=alone)
-
-    def _bury(self, job: Job) -> None:
-        assert job.finished_at is not None
-        self._publish(job, job.finished_at)
+    def drain(self) -> None:
+        """About to stop: batches leave at once, long waits and sockets end. Safe to call twice."""
+        self.draining.set()
+        for queue in self.queues.values():
+            queue.drain()
+        self.events.interrupt()
 
     async def close(self) -> None:
         """Finish what replicas are computing, record it, hand the rest back, and disconnect."""
+        self.drain()
+        await self._feed.close()
         await asyncio.gather(*(queue.close() for queue in self.queues.values()))
-        while self._background:
-            await asyncio.gather(*self._background, return_exceptions=True)
-        await self._lease.close()
+        await self._background.finish()
+        await self.held.finish()
+        for model_name in await self.lease.close():
+            self.events.wake(Wake.WORK, model_name)
         await self.store.close()
         await self.events.close()
 
-    def _forget(self, job: Job) -> None:
-        """It is no longer active here, unless a later attempt of it is."""
-        if self._active.get(job.job_id) is job:
-            del self._active[job.job_id]
+    def _may_start_jobs(self) -> bool:
+        """In doubt of its lease a job may be somebody else's; without the store results would pile up."""
+        return self.store.connections.up and self.lease.is_held
 
-    def _publish(self, job: Job, at: datetime) -> None:
-        event = JobEvent(
-            job_id=str(job.job_id), model_name=job.model_name, status=job.status, attempt=job.attempt, at=at
-        )
-        self.events.publish(event, job.to_json() if job.status.is_terminal else None)
+    def _claiming_owner(self) -> UUID | None:
+        return self.owner if self._may_start_jobs() and not self.draining.is_set() else None
 
-    def _spawn(self, work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
-        task = asyncio.create_task(work)
-        self._background.add(task)
-        task.add_done_callback(self._background.discard)
-        return task
+    async def _after_heartbeat(self) -> None:
+        self._poke()
+        await self._upkeep.run()
 
+    def _store_changed(self, up: bool) -> None:
+        if up:
+            self._upkeep.expect_strays()
+            self._poke()
+            self._feed.wake()
 
-def _final_status(job: Job, outcome: Outcome) -> JobStatus:
-    if outcome.error is None:
-        return JobStatus.SUCCEEDED
-    return JobStatus.DEAD if isinstance(outcome.error, ReplicaDied) else JobStatus.FAILED
-
-
-def _job_message(fields: dict[str, Any], body: bytes) -> bytes:
-    at = fields["finished_at"] or fields["started_at"] or fields["created_at"]
-    head = {key: fields[key] for key in ("job_id", "model_name", "status", "attempt")}
-    return orjson.dumps({"type": "job", **head, "at": at, "job": orjson.Fragment(body)})
-
-
-def error_json(error: SatelliteError) -> bytes:
-    """The wire form of a job's error."""
-    return orjson.dumps({"code": error.code, "title": error.title, "detail": error.detail})
+    def _poke(self) -> None:
+        for queue in self.queues.values():
+            queue.poke()

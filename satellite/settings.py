@@ -62,8 +62,13 @@ class Settings(BaseSettings):
     max_body_bytes: int = Field(
         default=4 * 1024 * 1024, ge=1024, description="Larger request bodies answer 413."
     )
-    max_queued: int = Field(
-        default=10_000, ge=1, description="Requests that may wait per model and ingress: then 429."
+    max_held: int = Field(
+        default=10_000,
+        ge=1,
+        description="Jobs of a model that an ingress holds in memory; further ones wait in PostgreSQL.",
+    )
+    max_held_bytes: int = Field(
+        default=256 * 1024 * 1024, ge=1, description="Inputs of jobs that an ingress holds in memory."
     )
     max_wait_s: float = Field(default=300, gt=0, description="The longest `wait_s` a call may ask for.")
     predict_wait_s: float = Field(
@@ -72,6 +77,15 @@ class Settings(BaseSettings):
     database_pool_size: int = Field(default=8, ge=2, description="PostgreSQL connections per ingress.")
     result_cache_s: int = Field(
         default=3600, ge=0, description="How long Redis keeps a finished job; 0: not at all."
+    )
+    retention_days: int = Field(
+        default=30, ge=1, description="Days after which jobs are dropped, with their inputs and results."
+    )
+    event_retention_days: int = Field(
+        default=3, ge=1, description="Days for which a client may resume the stream of all events."
+    )
+    idempotency_hours: int = Field(
+        default=24, ge=1, description="How long an Idempotency-Key stands for its job."
     )
     torch_threads: int = Field(default=1, ge=1, description="Threads of torch in each CPU replica.")
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"

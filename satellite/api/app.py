@@ -9,7 +9,7 @@ from fastapi_offline import FastAPIOffline
 from starlette.responses import FileResponse
 
 from satellite import __version__
-from satellite.api import health, inference, models, openapi, problems, websocket
+from satellite.api import events, health, inference, jobs, models, openapi, problems, websocket
 from satellite.api.context import ApiContext
 from satellite.api.middleware import RequestMiddleware
 
@@ -19,7 +19,7 @@ DESCRIPTION = """
 Submit a job, get an id at once, read the result later or watch it arrive.
 
 Errors are RFC 9457 problems: decide by `code`, read `detail`, quote `request_id`.
-Live events come over the WebSocket at `/api/v1/ws`.
+Live events come as server-sent events from `/api/v1/events`, and over the WebSocket at `/api/v1/ws`.
 """
 
 
@@ -32,7 +32,8 @@ def create_app(context: ApiContext) -> FastAPI:
         version=__version__,
         description=DESCRIPTION,
         openapi_tags=[
-            {"name": "inference", "description": "Jobs and synchronous requests."},
+            {"name": "inference", "description": "Submit jobs, read results, predict."},
+            {"name": "jobs", "description": "List, explain, cancel, repeat and watch jobs."},
             {"name": "models", "description": "What can be asked."},
             {"name": "health", "description": "How the system is."},
         ],
@@ -42,6 +43,8 @@ def create_app(context: ApiContext) -> FastAPI:
     problems.install(app)
     openapi.install(app, context.service.catalog)
     app.include_router(inference.router)
+    app.include_router(jobs.router)
+    app.include_router(events.router)
     app.include_router(models.router)
     app.include_router(health.router)
     app.include_router(websocket.router)

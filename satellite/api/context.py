@@ -8,8 +8,10 @@ from typing import Any, Protocol
 
 from starlette.requests import HTTPConnection
 
+from satellite.control import JobControl
 from satellite.service import Service
 from satellite.settings import Settings
+from satellite.watching import Watching
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,6 +41,8 @@ class ApiContext:
     """The parts an application is made of."""
 
     service: Service
+    watching: Watching
+    control: JobControl
     settings: Settings
     cluster: Cluster
     details: Mapping[str, Mapping[str, Any]]  # per model: what its deployment was configured with

@@ -1,36 +1,63 @@
-"""`/api/v1/inference`: submit, result, predict."""
+"""`/api/v1/inference`: submit, batch, result, predict."""
 
 from __future__ import annotations
 
 import math
-from typing import Annotated
+from typing import Annotated, Any
 from uuid import UUID
 
 import orjson
 from fastapi import APIRouter, Query, Request
 from starlette.responses import Response
 
-from satellite.api.body import InferenceBody, parse_inference, parse_json, read_body
+from satellite.api.body import invalid, parse_fields, parse_inference, parse_item, parse_json, read_body
 from satellite.api.context import ApiContext, context_of
 from satellite.api.openapi import described
-from satellite.errors import InvalidRequest
+from satellite.api.problems import problem
+from satellite.errors import InvalidRequest, SatelliteError
 from satellite.jobs import Job
+from satellite.submission import Submission, Submitted
 
 router = APIRouter(prefix="/api/v1/inference", tags=["inference"])
 
 JSON = "application/json"
+MAX_ITEMS = 1000
 
 
 @router.post("/submit", **described("submit"))
 async def submit(request: Request) -> Response:
     """Accept a job and answer at once with its id.
 
-    The job is committed in PostgreSQL before the answer. Its result is at `links.result`.
+    The job is committed in PostgreSQL before the answer. Its result is at `links.result`. Sent again with the
+    same `Idempotency-Key`, a request is the same job.
     """
     context = context_of(request)
-    body = await _read(request, context)
-    job = await context.service.submit(body.model_name, body.data, body.config)
-    return accepted(job)
+    body = parse_inference(
+        await _read(request, context), idempotency_key=request.headers.get("idempotency-key")
+    )
+    return accepted(await context.service.submit(body.submission))
+
+
+@router.post("/batch", **described("batch"))
+async def batch(request: Request) -> Response:
+    """Accept up to 1,000 jobs in one transaction, each for itself, with a verdict for each, in order."""
+    context = context_of(request)
+    fields = parse_fields(await _read(request, context), {"items": _items}, required=("items",))
+    items: list[Submission | SatelliteError] = []
+    for number, item in enumerate(fields["items"]):
+        try:
+            items.append(parse_item(item))
+        except InvalidRequest as error:
+            pointer = f"/items/{number}"
+            entries = [{**entry, "pointer": pointer + entry["pointer"]} for entry in error.errors or []]
+            items.append(InvalidRequest(f"{pointer}: {error.detail}", errors=entries))
+    answers = await context.service.submit_all(items)
+    verdicts = [
+        _verdict(number, answer, request.scope.get("request_id")) for number, answer in enumerate(answers)
+    ]
+    count = sum(verdict["status_code"] == 202 for verdict in verdicts)
+    content = {"accepted": count, "rejected": len(verdicts) - count, "items": verdicts}
+    return Response(orjson.dumps(content, option=orjson.OPT_UTC_Z), status_code=207, media_type=JSON)
 
 
 @router.get("/result/{job_id}", **described("result"))
@@ -41,7 +68,7 @@ async def result(
 ) -> Response:
     """The job as it is now, or, with `wait_s`, as it is once it has ended."""
     context = context_of(request)
-    _, body = await context.service.result(job_id, wait_s=_wait(wait_s, context))
+    _, body = await context.watching.result(job_id, wait_s=_wait(wait_s, context))
     return Response(body, media_type=JSON)
 
 
@@ -53,54 +80,92 @@ async def predict(request: Request) -> Response:
     its id, and goes on.
     """
     context = context_of(request)
-    body = await _read(request, context)
-    settings = context.settings
+    key = request.headers.get("idempotency-key")
+    body = parse_inference(await _read(request, context), idempotency_key=key)
+    settings, asked = context.settings, body.submission
     wait_s = settings.predict_wait_s if body.wait_s is None else _wait(body.wait_s, context)
     if not body.store:
-        answer = await context.service.predict(body.model_name, body.data, body.config, wait_s=wait_s)
+        _refuse_job_fields(asked)
+        answer = await context.service.predict(asked.model_name, asked.data, asked.config, wait_s=wait_s)
         return Response(answer, media_type=JSON)
-    job = await context.service.submit(body.model_name, body.data, body.config, flush=True)
-    status, answer = await context.service.result(job.job_id, wait_s=wait_s)
-    return Response(answer, media_type=JSON) if status.is_terminal else accepted(job)
+    submitted = await context.service.submit(asked.flushed())
+    status, answer = await context.watching.result(submitted.job.job_id, wait_s=wait_s)
+    return Response(answer, media_type=JSON) if status.is_terminal else accepted(submitted)
 
 
-def accepted(job: Job) -> Response:
+def accepted(submitted: Submitted) -> Response:
     """202: the job is stored, here is where to find it."""
+    headers = {"Location": _result_path(submitted.job)}
+    if submitted.replayed:
+        headers["Idempotent-Replayed"] = "true"
     return Response(
-        orjson.dumps(accepted_body(job), option=orjson.OPT_UTC_Z),
+        orjson.dumps(accepted_body(submitted), option=orjson.OPT_UTC_Z),
         status_code=202,
         media_type=JSON,
-        headers={"Location": _result_path(job)},
+        headers=headers,
     )
 
 
-def accepted_body(job: Job) -> dict[str, object]:
+def accepted_body(submitted: Submitted) -> dict[str, Any]:
     """The body of 202."""
-    return {
+    job = submitted.job
+    path, eta_s = f"/api/v1/jobs/{job.job_id}", submitted.eta_s
+    body: dict[str, Any] = {
         "job_id": str(job.job_id),
         "status": job.status,
         "model_name": job.model_name,
         "created_at": job.created_at,
+        "queue_position": submitted.queue_position,
+        "eta_s": None if eta_s is None else round(eta_s, 3),
         "links": {
             "result": _result_path(job),
             "wait": f"{_result_path(job)}?wait_s=30",
+            "job": path,
+            "explain": f"{path}/explain",
+            "cancel": f"{path}/cancel",
             "model": f"/api/v1/models/{job.model_name}",
-            "events": "/api/v1/ws",
+            "events": f"/api/v1/events?job_id={job.job_id}",
         },
     }
+    if job.parent_id is not None:
+        body["parent_id"] = str(job.parent_id)
+    return body
+
+
+def _verdict(number: int, answer: Submitted | SatelliteError, request_id: str | None) -> dict[str, Any]:
+    if isinstance(answer, SatelliteError):
+        return {"index": number, "status_code": answer.status, "problem": problem(answer, request_id)}
+    body = accepted_body(answer)
+    del body["links"]
+    return {"index": number, "status_code": 202, **body, "replayed": answer.replayed}
+
+
+def _items(value: Any, pointer: str) -> list[Any]:
+    if not isinstance(value, list) or not 1 <= len(value) <= MAX_ITEMS:
+        raise invalid(pointer, f"must be a list of 1 to {MAX_ITEMS} submissions")
+    return value
+
+
+def _refuse_job_fields(asked: Submission) -> None:
+    plain = Submission(model_name=asked.model_name, data=asked.data, config=asked.config)
+    if asked != plain:
+        raise invalid(
+            "",
+            "priority, deadline_s, run_at, labels, max_attempts and Idempotency-Key are for stored jobs: "
+            'add "store": true',
+        )
 
 
 def _result_path(job: Job) -> str:
     return f"/api/v1/inference/result/{job.job_id}"
 
 
-async def _read(request: Request, context: ApiContext) -> InferenceBody:
-    return parse_inference(parse_json(await read_body(request, context.settings.max_body_bytes)))
+async def _read(request: Request, context: ApiContext) -> Any:
+    return parse_json(await read_body(request, context.settings.max_body_bytes))
 
 
 def _wait(wait_s: float, context: ApiContext) -> float:
     longest = context.settings.max_wait_s
     if not (math.isfinite(wait_s) and 0 <= wait_s <= longest):
-        detail = f"must be between 0 and {longest:g} seconds"
-        raise InvalidRequest(f"wait_s: {detail}", errors=[{"pointer": "/wait_s", "detail": detail}])
+        raise invalid("/wait_s", f"must be between 0 and {longest:g} seconds")
     return wait_s

@@ -6,15 +6,30 @@ from typing import Any
 
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
+from pydantic import BaseModel
 
-from satellite.api.schemas import Accepted, JobResult, Problem
+from satellite.api.schemas import (
+    Accepted,
+    BatchVerdicts,
+    Explanation,
+    JobDetail,
+    JobEventMessage,
+    JobPage,
+    JobResult,
+    JobSummary,
+    Problem,
+    Replays,
+)
 from satellite.catalog import Catalog
+from satellite.jobs import DEFAULT_PRIORITY, MAX_PRIORITY
 
 REQUEST_REF = {"$ref": "#/components/schemas/InferenceRequest"}
 
 _PROBLEMS = {
     400: "The body is not JSON.",
     404: "There is no such model.",
+    409: "The idempotency key was used for another request.",
+    410: "The events after this one are no longer kept.",
     413: "The body is too large.",
     415: "The body is not declared as JSON.",
     422: "The request does not fit the model's schema.",
@@ -35,28 +50,161 @@ def problems(*statuses: int, **texts: str) -> dict[int | str, dict[str, Any]]:
     }
 
 
+# What a caller may ask of a job beside its input.
+_OPTIONS: dict[str, Any] = {
+    "priority": {
+        "type": "integer",
+        "minimum": 0,
+        "maximum": MAX_PRIORITY,
+        "default": DEFAULT_PRIORITY,
+        "description": "9 is the most urgent. A step is worth 30 s of waiting, so none is starved.",
+    },
+    "deadline_s": {
+        "type": "number",
+        "exclusiveMinimum": 0,
+        "description": "Not started by then: `expired`, and never run.",
+    },
+    "run_at": {"type": "string", "format": "date-time", "description": "Not before this time."},
+    "labels": {
+        "type": "object",
+        "maxProperties": 16,
+        "additionalProperties": {"type": "string", "maxLength": 255},
+        "description": "Your own words, to find jobs by.",
+    },
+    "max_attempts": {"type": "integer", "minimum": 1, "maximum": 20},
+}
+_IDEMPOTENCY = {
+    "name": "Idempotency-Key",
+    "in": "header",
+    "schema": {"type": "string", "minLength": 1, "maxLength": 255},
+    "description": "Your own name for this request: sent again with it, it is the same job.",
+}
+_ENVELOPE = (400, 413, 415, 422)
+
+
+def _ok(model: Any, text: str, status: int = 200) -> dict[int | str, Any]:
+    return {status: {"model": model, "description": text}}
+
+
+def _body(schema: dict[str, Any], *, required: bool = True) -> dict[str, Any]:
+    return {"requestBody": {"required": required, "content": {"application/json": {"schema": schema}}}}
+
+
 def described(operation: str) -> dict[str, Any]:
-    """The keyword arguments that document an inference route."""
-    accepted = {"model": Accepted, "description": "Stored. Follow `links.result`."}
-    done = {"model": JobResult, "description": "The job."}
-    body = {"requestBody": {"required": True, "content": {"application/json": {"schema": REQUEST_REF}}}}
-    no_job = problems(404, 422, 503, s404="There is no such job.", s422="The id or `wait_s` is malformed.")
-    return {
-        "submit": {
-            "status_code": 202,
-            "openapi_extra": body,
-            "responses": {202: accepted, **problems(400, 404, 413, 415, 422, 429, 503)},
+    """The keyword arguments that document a route."""
+    return _OPERATIONS[operation]
+
+
+_ACCEPTED = _ok(Accepted, "Stored. Follow `links.result`.", 202)
+_KEYED: dict[str, Any] = {**_body(REQUEST_REF), "parameters": [_IDEMPOTENCY]}
+_NO_JOB = problems(404, 422, 503, s404="There is no such job.", s422="The id or a parameter is malformed.")
+_NOT_ENDED = problems(409, s409="The job has not ended.")
+
+_OPERATIONS: dict[str, dict[str, Any]] = {
+    "submit": {
+        "status_code": 202,
+        "openapi_extra": _KEYED,
+        "responses": {**_ACCEPTED, **problems(404, 409, 429, 503, *_ENVELOPE)},
+    },
+    "batch": {
+        "status_code": 207,
+        "openapi_extra": _body(
+            {
+                "type": "object",
+                "required": ["items"],
+                "additionalProperties": False,
+                "properties": {
+                    "items": {
+                        "type": "array",
+                        "minItems": 1,
+                        "maxItems": 1000,
+                        "items": REQUEST_REF,
+                        "description": "Bodies of `submit`; each may have its own `idempotency_key`.",
+                    }
+                },
+            }
+        ),
+        "responses": {
+            **_ok(BatchVerdicts, "A verdict for each item, in order.", 207),
+            **problems(503, *_ENVELOPE),
         },
-        "result": {"responses": {200: done, **no_job}},
-        "predict": {
-            "openapi_extra": body,
-            "responses": {
-                200: done,
-                202: accepted,
-                **problems(400, 404, 413, 415, 422, 429, 503, 504),
+    },
+    "result": {"responses": {**_ok(JobResult, "The job."), **_NO_JOB}},
+    "predict": {
+        "openapi_extra": _KEYED,
+        "responses": {
+            **_ok(JobResult, "The result."),
+            **_ACCEPTED,
+            **problems(404, 409, 429, 503, 504, *_ENVELOPE),
+        },
+    },
+    "list_jobs": {
+        "responses": {**_ok(JobPage, "One page."), **problems(422, 503, s422="A filter is malformed.")}
+    },
+    "get_job": {"responses": {**_ok(JobDetail, "The job."), **_NO_JOB}},
+    "explain": {"responses": {**_ok(Explanation, "The explanation."), **_NO_JOB}},
+    "cancel": {
+        "responses": {
+            **_ok(JobSummary, "Cancelled."),
+            **_ok(JobSummary, "Asked for; see `cancel_requested`.", 202),
+            **_NO_JOB,
+            **problems(409, s409="The job has ended otherwise."),
+        }
+    },
+    "retry": {
+        "status_code": 202,
+        "openapi_extra": {
+            **_body(
+                {
+                    "type": "object",
+                    "additionalProperties": False,
+                    "properties": {"data": {}, "config": {"type": "object"}, **_OPTIONS},
+                    "description": "What the new job has otherwise.",
+                },
+                required=False,
+            ),
+            "parameters": [_IDEMPOTENCY],
+        },
+        "responses": {**_ACCEPTED, **_NOT_ENDED, **problems(404, 429, 503, *_ENVELOPE)},
+    },
+    "replay": {
+        "openapi_extra": _body(
+            {
+                "type": "object",
+                "additionalProperties": False,
+                "properties": {
+                    "job_ids": {
+                        "type": "array",
+                        "minItems": 1,
+                        "maxItems": 1000,
+                        "items": {"type": "string", "format": "uuid"},
+                    },
+                    "model_name": {"type": "string"},
+                    "error_code": {"type": "string"},
+                    "limit": {"type": "integer", "minimum": 1, "maximum": 1000, "default": 100},
+                },
             },
-        },
-    }[operation]
+            required=False,
+        ),
+        "responses": {**_ok(Replays, "What became of each."), **problems(503, *_ENVELOPE)},
+    },
+    "delete": {
+        "responses": {204: {"description": "Deleted."}, **_NO_JOB, **_NOT_ENDED},
+    },
+    "events": {
+        "responses": {
+            200: {
+                "description": "The stream; the data of every event `job` is a JobEventMessage.",
+                "content": {
+                    "text/event-stream": {"schema": {"$ref": "#/components/schemas/JobEventMessage"}}
+                },
+            },
+            **problems(
+                404, 410, 422, 503, s404="There is no such job or model.", s422="The id is malformed."
+            ),
+        }
+    },
+}
 
 
 def install(app: FastAPI, catalog: Catalog) -> None:
@@ -79,8 +227,8 @@ def _build(app: FastAPI, catalog: Catalog) -> dict[str, Any]:
         tags=app.openapi_tags,
     )
     components = schema.setdefault("components", {}).setdefault("schemas", {})
-    components["Problem"] = Problem.model_json_schema(ref_template="#/components/schemas/{model}")
-    components.update(components["Problem"].pop("$defs", {}))
+    for model in (Problem, JobEventMessage):
+        _add_model(components, model)
     requests: list[dict[str, str]] = []
     mapping: dict[str, str] = {}
     examples: dict[str, Any] = {}
@@ -106,6 +254,13 @@ def _build(app: FastAPI, catalog: Catalog) -> dict[str, Any]:
     return schema
 
 
+def _add_model(components: dict[str, Any], model: type[BaseModel]) -> None:
+    """Add a schema that no route names as its answer."""
+    schema = model.model_json_schema(ref_template="#/components/schemas/{model}")
+    components.update(schema.pop("$defs", {}))
+    components[model.__name__] = schema
+
+
 def _component(components: dict[str, Any], name: str, json_schema: Any) -> dict[str, str]:
     """Add a model's own schema, its nested types kept apart under its own name."""
     schema = json_schema(ref_template=f"#/components/schemas/{name}.{{model}}")
@@ -128,6 +283,7 @@ def _request_schema(
             "model_name": {"type": "string", "const": name},
             "data": data,
             "config": config,
+            **_OPTIONS,
             "store": {
                 "type": "boolean",
                 "default": False,

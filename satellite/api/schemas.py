@@ -51,6 +51,9 @@ class Links(BaseModel):
 
     result: str
     wait: str
+    job: str
+    explain: str
+    cancel: str
     model: str
     events: str
 
@@ -65,11 +68,16 @@ class Accepted(BaseModel):
                 "status": "queued",
                 "model_name": "lstm_timeseries",
                 "created_at": "2026-01-05T12:00:00.123Z",
+                "queue_position": 3,
+                "eta_s": 2.014,
                 "links": {
                     "result": f"/api/v1/inference/result/{_JOB_ID}",
                     "wait": f"/api/v1/inference/result/{_JOB_ID}?wait_s=30",
+                    "job": f"/api/v1/jobs/{_JOB_ID}",
+                    "explain": f"/api/v1/jobs/{_JOB_ID}/explain",
+                    "cancel": f"/api/v1/jobs/{_JOB_ID}/cancel",
                     "model": "/api/v1/models/lstm_timeseries",
-                    "events": "/api/v1/ws",
+                    "events": f"/api/v1/events?job_id={_JOB_ID}",
                 },
             }
         }
@@ -79,7 +87,30 @@ class Accepted(BaseModel):
     status: Status
     model_name: str
     created_at: datetime
+    queue_position: int | None = Field(description="How many jobs of its model come before it.")
+    eta_s: float | None = Field(
+        description="In how many seconds it will probably have ended; null: not known yet."
+    )
+    parent_id: UUID | None = Field(None, description="The job it repeats.")
     links: Links
+
+
+class BatchVerdict(BaseModel):
+    """What became of one item: a job, or a problem."""
+
+    index: int
+    status_code: int = Field(description="202, or the status of the problem.")
+    job_id: UUID | None = None
+    replayed: bool | None = Field(None, description="Its idempotency key had made this job before.")
+    problem: Problem | None = None
+
+
+class BatchVerdicts(BaseModel):
+    """A verdict for each item, in order."""
+
+    accepted: int
+    rejected: int
+    items: list[BatchVerdict]
 
 
 class JobError(BaseModel):
@@ -120,6 +151,119 @@ class JobResult(BaseModel):
     created_at: datetime
     started_at: datetime | None
     finished_at: datetime | None
+
+
+class JobSummary(BaseModel):
+    """A job without its payloads."""
+
+    job_id: UUID
+    status: Status
+    model_name: str
+    model_version: str | None
+    priority: int
+    labels: dict[str, str]
+    attempt: int
+    max_attempts: int
+    error: JobError | None
+    created_at: datetime
+    run_at: datetime
+    deadline_at: datetime | None
+    started_at: datetime | None
+    finished_at: datetime | None
+    parent_id: UUID | None
+    cancel_requested: bool
+
+
+class JobPage(BaseModel):
+    """One page of jobs, newest first."""
+
+    jobs: list[JobSummary]
+    next_cursor: UUID | None = Field(description="Pass it on as `cursor`; null: this was the last page.")
+
+
+class Attempt(BaseModel):
+    """One attempt of a job."""
+
+    attempt: int
+    started_at: datetime | None
+    ended_at: datetime | None
+    code: str | None = Field(description="Why it did not end the job.")
+    detail: str | None
+    replica_id: str | None
+
+
+class JobDetail(JobSummary):
+    """Everything that is stored of a job."""
+
+    data: Any
+    config: dict[str, Any]
+    result: dict[str, Any] | None
+    attempts: list[Attempt] = Field(description="The attempts that did not end it.")
+    queue_position: int | None
+    eta_s: float | None
+
+
+class BatchInfo(BaseModel):
+    """The batch a job was computed in."""
+
+    batch_id: UUID
+    size: int = Field(description="Requests in it, synchronous ones too.")
+    flush_reason: Literal["full", "timer", "deadline", "flush", "drain"]
+    left_because: str
+    mates: list[UUID] = Field(description="The other jobs in it.")
+    replica_id: str | None
+
+
+class Explanation(BaseModel):
+    """Where a job's time went, and why."""
+
+    job_id: UUID
+    model_name: str
+    status: Status
+    summary: str = Field(description="One sentence in plain words.")
+    total_s: float
+    parts_s: dict[str, float] = Field(
+        description="They sum to `total_s`: admission, delay or earlier_attempts, queue, batch_fill, "
+        "compute, recording."
+    )
+    batch: BatchInfo | None
+    attempt: int
+    max_attempts: int
+    attempts: list[Attempt]
+    priority: int
+    run_at: datetime
+    deadline_at: datetime | None
+    cancel_requested: bool
+    queue_position: int | None
+    eta_s: float | None
+
+
+class Replay(BaseModel):
+    """What became of one dead job."""
+
+    parent_id: UUID
+    job_id: UUID | None = None
+    problem: Problem | None = None
+
+
+class Replays(BaseModel):
+    """The dead jobs that were repeated."""
+
+    replayed: int
+    items: list[Replay]
+
+
+class JobEventMessage(BaseModel):
+    """One step of a job, as server-sent events and the WebSocket carry it."""
+
+    type: Literal["job"]
+    id: str = Field(description="Send the last one back to go on after it.")
+    job_id: UUID
+    model_name: str
+    status: Status
+    attempt: int
+    at: datetime
+    job: JobResult | None = Field(description="The whole job, with its last step, in the stream of one job.")
 
 
 class ModelInfo(BaseModel):

@@ -2,34 +2,38 @@
 
 Every message is one JSON object. From the client, with an optional `ref` that the answer carries back:
 
-- `{"subscribe": {"job_id": ...}}`: the job as it is now, then every change to the terminal one.
-- `{"subscribe": {"model_name": ...}}`: the model as it is now, then the events of all its jobs.
+- `{"subscribe": {"job_id": ...}}`: every step of a job, from its first to its end.
+- `{"subscribe": {"model_name": ...}}`: the model as it is now, then every step of all its jobs.
+- `{"subscribe": {"all": true}}`: every step of all jobs.
 - `{"unsubscribe": {...}}`: the same object ends it.
 - `{"submit": {"model_name": ..., "data": ..., "config": ...}}`: accepts a job and subscribes to it.
 - `{"ping": ...}`: answered with `{"type": "pong", "ping": ...}`.
 
+A subscription may carry `"after": ID`, the `id` of the last event seen: it goes on after it, on whichever
+ingress. Events and ids are those of `GET /api/v1/events`.
+
 From the server, told apart by `type`: `job`, `model`, `accepted`, `unsubscribed`, `pong`, `ping` (sent when
-nothing else was for a while) and `problem` (RFC 9457). A mistake in one message leaves the socket open.
+nothing else was for a while) and `problem` (RFC 9457). A mistake in one message leaves the socket open. It is
+closed with 1012 when this ingress is about to stop: connect again, and resume.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator
 from typing import Any, cast
 from uuid import UUID
 
 import orjson
 from fastapi import APIRouter, WebSocket, WebSocketDisconnect
 
-from satellite.api.body import parse_inference, parse_json
+from satellite.api.body import parse_item, parse_json
 from satellite.api.context import ApiContext, context_of
+from satellite.api.events import open_stream, parse_event_id
 from satellite.api.inference import accepted_body
 from satellite.api.models import describe
 from satellite.api.problems import problem
 from satellite.errors import BodyTooLarge, InvalidRequest, SatelliteError, SlowReader
-from satellite.events import model_channel
 
 router = APIRouter()
 
@@ -40,6 +44,7 @@ PING_INTERVAL_S = 20.0
 SEND_TIMEOUT_S = 30.0
 
 CLOSE_TOO_BIG = 1009
+CLOSE_RESTART = 1012
 CLOSE_TRY_LATER = 1013
 
 
@@ -63,16 +68,21 @@ class _Session:
         """Read, send and watch, until the peer goes or must be let go."""
         reader = asyncio.create_task(self._read())
         sender = asyncio.create_task(self._send())
+        draining = asyncio.create_task(self._service.draining.wait())
         try:
-            await asyncio.wait({reader, sender, self._fatal}, return_when=asyncio.FIRST_COMPLETED)
-            if self._fatal.done():
+            await asyncio.wait({reader, sender, draining, self._fatal}, return_when=asyncio.FIRST_COMPLETED)
+            if draining.done() and not reader.done():
+                with contextlib.suppress(Exception):
+                    async with asyncio.timeout(1):
+                        await self._socket.close(CLOSE_RESTART, "the server is being replaced: connect again")
+            elif self._fatal.done():
                 error, code = self._fatal.result()
                 with contextlib.suppress(Exception):
                     async with asyncio.timeout(1):
                         await self._socket.send_text(orjson.dumps(self._problem(error)).decode())
                         await self._socket.close(code)
         finally:
-            tasks = [reader, sender, *self._watching.values()]
+            tasks: list[asyncio.Task[Any]] = [reader, sender, draining, *self._watching.values()]
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
@@ -104,39 +114,45 @@ class _Session:
             case {"subscribe": dict() as target} if len(fields) == 1:
                 self._subscribe(cast("dict[str, Any]", target))
             case {"unsubscribe": dict() as target} if len(fields) == 1:
+                target.pop("after", None)
                 key = _key(cast("dict[str, Any]", target))
                 task = self._watching.pop(key, None)
                 if task is not None:
                     task.cancel()
                 self._put({"type": "unsubscribed", **target, "ref": ref})
             case {"submit": body} if len(fields) == 1:
-                request = parse_inference(body)
-                job = await self._service.submit(request.model_name, request.data, request.config)
-                self._put({"type": "accepted", **accepted_body(job), "ref": ref})
-                self._subscribe({"job_id": str(job.job_id)})
+                submitted = await self._service.submit(parse_item(body))
+                self._put({"type": "accepted", **accepted_body(submitted), "ref": ref})
+                self._subscribe({"job_id": str(submitted.job.job_id)})
             case {"ping": value} if len(fields) == 1:
                 self._put({"type": "pong", "ping": value, "ref": ref})
             case _:
                 raise InvalidRequest("a message has one of: subscribe, unsubscribe, submit, ping (and ref)")
 
     def _subscribe(self, target: dict[str, Any]) -> None:
+        after = target.pop("after", None)
         key = _key(target)
         if key in self._watching:
             return
         if len(self._watching) >= MAX_SUBSCRIPTIONS:
             raise InvalidRequest(f"a socket may have {MAX_SUBSCRIPTIONS} subscriptions; open another one")
-        if "job_id" in target:
-            stream = self._service.watch(UUID(target["job_id"]))
-        else:
-            stream = self._model_stream(self._service.catalog.find(target["model_name"]).spec.name)
-        task = asyncio.create_task(self._forward(stream, key))
-        self._watching[key] = task
+        job_id = UUID(target["job_id"]) if "job_id" in target else None
+        model_name: str | None = target.get("model_name")
+        after = parse_event_id(after, of_job=job_id is not None)
+        if model_name is not None:
+            self._service.catalog.find(model_name)
+        self._watching[key] = asyncio.create_task(self._forward(key, job_id, model_name, after))
 
-    async def _forward(self, stream: AsyncGenerator[bytes], key: str) -> None:
+    async def _forward(
+        self, key: str, job_id: UUID | None, model_name: str | None, after: tuple[int, int] | None
+    ) -> None:
         try:
+            stream = await open_stream(self._context, job_id, model_name, after)
+            if model_name is not None:
+                self._put(self._model(model_name))
             async with contextlib.aclosing(stream):
-                async for message in stream:
-                    self._put_bytes(message)
+                async for event in stream:
+                    self._put_bytes(event.body)
         except SlowReader as error:
             self._end(error, CLOSE_TRY_LATER)
         except SatelliteError as error:
@@ -145,17 +161,10 @@ class _Session:
             if self._watching.get(key) is asyncio.current_task():  # not one subscribed to it anew
                 del self._watching[key]
 
-    async def _model_stream(self, name: str) -> AsyncGenerator[bytes]:
-        async with self._service.events.subscribe(model_channel(name)) as subscription:
-            info = describe(name, self._context)
-            shown = ("name", "version", "state", "message", "replicas", "waiting")
-            yield orjson.dumps({"type": "model", **{key: info[key] for key in shown}})
-            while True:
-                event = await subscription.get()
-                if event is not None:
-                    yield orjson.dumps(
-                        {"type": "job", **event.to_dict(), "job": None}, option=orjson.OPT_UTC_Z
-                    )
+    def _model(self, name: str) -> dict[str, Any]:
+        info = describe(name, self._context)
+        shown = ("name", "version", "state", "message", "replicas", "waiting")
+        return {"type": "model", **{key: info[key] for key in shown}}
 
     async def _send(self) -> None:
         while True:
@@ -198,7 +207,7 @@ def _key(target: dict[str, Any]) -> str:
     """The canonical form of what is subscribed to.
 
     Raises:
-        InvalidRequest: it is neither a job nor a model.
+        InvalidRequest: it is neither a job, nor a model, nor all.
     """
     match target:
         case {"job_id": str(job_id)} if len(target) == 1:
@@ -208,5 +217,9 @@ def _key(target: dict[str, Any]) -> str:
                 raise InvalidRequest(f"job_id: {job_id[:80]!r} is not a UUID") from None
         case {"model_name": str(name)} if len(target) == 1:
             return f"model:{name}"
+        case {"all": True} if len(target) == 1:
+            return "all"
         case _:
-            raise InvalidRequest('subscribe to {"job_id": ...} or {"model_name": ...}')
+            raise InvalidRequest(
+                'subscribe to {"job_id": ...}, {"model_name": ...} or {"all": true}, and "after" to resume'
+            )

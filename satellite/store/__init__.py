@@ -1,5 +1,25 @@
 """PostgreSQL: the truth about every job."""
 
-from satellite.store.postgres import Completion, NewJob, Orphan, Start, Store
+from satellite.store.postgres import Store
+from satellite.store.records import (
+    Completion,
+    IdempotencyKey,
+    JobFilter,
+    LogEvent,
+    NewJob,
+    Requeue,
+    Start,
+    StoredJob,
+)
 
-__all__ = ["Completion", "NewJob", "Orphan", "Start", "Store"]
+__all__ = [
+    "Completion",
+    "IdempotencyKey",
+    "JobFilter",
+    "LogEvent",
+    "NewJob",
+    "Requeue",
+    "Start",
+    "Store",
+    "StoredJob",
+]

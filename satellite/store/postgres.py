@@ -1,12 +1,10 @@
-"""The job store: grouped inserts and fenced, grouped completions on an asyncpg pool."""
+"""The job store: grouped inserts and fenced, grouped completions. What is read is in `reading.py`."""
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 from uuid import UUID
@@ -14,93 +12,38 @@ from uuid import UUID
 import asyncpg
 import orjson
 
-from satellite.errors import LeaseLost, StoreUnavailable
+from satellite.errors import DeadlinePassed, IdempotencyConflict, LeaseLost, StoreUnavailable
 from satellite.groupcommit import GroupCommit
-from satellite.jobs import Job, JobStatus
+from satellite.jobs import PRIORITY_STEP
 from satellite.store import migrate, queries
+from satellite.store.connection import AWAY, Connections
+from satellite.store.reading import Reading, stored_job
+from satellite.store.records import Completion, NewJob, Requeue, Start, StoredJob
 
 logger = logging.getLogger(__name__)
 
 PARTITION_DAYS_AHEAD = 7
-RETRY_AFTER_S = 2
-# A statement that takes longer than this is as good as a database that is away.
-COMMAND_TIMEOUT_S = 30
 # A heartbeat that waits longer has failed: the lease must not be renewed by one that was sent long ago.
 HEARTBEAT_TIMEOUT_S = 4
-# What asyncpg raises when the server is away, shutting down or has ended the connection.
-_AWAY = (
-    OSError,
-    TimeoutError,
-    asyncpg.InterfaceError,
-    asyncpg.InternalClientError,  # a connection that was ended while it was being taken from the pool
-    asyncpg.PostgresConnectionError,
-    asyncpg.OperatorInterventionError,
-    asyncpg.InsufficientResourcesError,
-)
+# Separates labels within one text: a column of arrays cannot be sent as one array.
+LABEL_SEPARATOR = "\x1f"
+# Orphans that are moved in one statement; the next one follows at once.
+ORPHANS_AT_A_TIME = 1000
 
 R = TypeVar("R")
+Models = set[str]
+Verdict = UUID | IdempotencyConflict
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NewJob:
-    """A job to insert, already claimed by `owner`."""
-
-    job_id: UUID
-    tenant: str
-    model_name: str
-    input: str  # JSON
-    config: str  # JSON
-    attempt: int
-    max_attempts: int
-    owner: UUID
-    created_at: datetime
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Orphan:
-    """A job taken over from an ingress whose lease has run out."""
-
-    job: Job
-    input: str  # JSON
-    config: str  # JSON
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Start:
-    """A job that has begun to compute."""
-
-    job_id: UUID
-    attempt: int
-    owner: UUID
-    started_at: datetime
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Completion:
-    """How an attempt ended. Counts only while `(job_id, attempt, owner)` still holds the job."""
-
-    job_id: UUID
-    attempt: int
-    owner: UUID
-    status: JobStatus
-    started_at: datetime | None
-    finished_at: datetime
-    model_version: str | None = None
-    result: str | None = None  # JSON
-    error: str | None = None  # JSON
-    batch_id: UUID | None = None
-    batch_size: int | None = None
-    flush_reason: str | None = None
-
-
-class Store:
+class Store(Reading):
     """All access to PostgreSQL. Built by `Store.open`."""
 
-    def __init__(self, pool: asyncpg.Pool) -> None:
-        self._pool = pool
-        self._inserts: GroupCommit[NewJob, None] = GroupCommit(self._insert)
+    def __init__(self, connections: Connections) -> None:
+        super().__init__(connections)
+        self._inserts: GroupCommit[NewJob, Verdict] = GroupCommit(self._insert)
         self._starts: GroupCommit[Start, None] = GroupCommit(self._start)
-        self._completions: GroupCommit[Completion, bool] = GroupCommit(self._complete)
+        self._completions: GroupCommit[Completion, datetime | None] = GroupCommit(self._complete)
+        self._requeues: GroupCommit[Requeue, bool] = GroupCommit(self._requeue)
         self._partitions_until = datetime.now(UTC)
 
     @classmethod
@@ -112,210 +55,310 @@ class Store:
         """
         try:
             await migrate.upgrade(database_url)
-            pool = await asyncpg.create_pool(
-                database_url,
-                min_size=2,
-                max_size=pool_size,
-                command_timeout=COMMAND_TIMEOUT_S,
-                server_settings={"application_name": "satellite"},
-            )
-        except _AWAY as error:
+        except AWAY as error:
             raise StoreUnavailable(f"PostgreSQL does not answer: {error}") from error
-        store = cls(pool)
+        store = cls(await Connections.open(database_url, pool_size=pool_size))
         await store.ensure_partitions()
         return store
 
     async def close(self) -> None:
         """Write what is waiting, then disconnect."""
-        await asyncio.gather(self._inserts.close(), self._starts.close(), self._completions.close())
-        await self._pool.close()
+        groups = (self._inserts, self._starts, self._completions, self._requeues)
+        await asyncio.gather(*(group.close() for group in groups))
+        await self.connections.close()
 
-    async def insert(self, job: NewJob) -> None:
+    # The way of a job
+
+    async def insert(self, job: NewJob) -> UUID:
         """Make a job durable. When this returns the row is committed.
 
+        Returns:
+            Its id; or that of the job which the same idempotency key made before.
+
         Raises:
-            StoreUnavailable: it could not be committed; nothing was stored.
+            IdempotencyConflict: the key was used for another request.
+            StoreUnavailable: it could not be committed.
         """
-        if datetime.now(UTC) > self._partitions_until:
-            await self.ensure_partitions()
-        await self._inserts.submit(job)
+        await self._need_partitions()
+        verdict = await self._inserts.submit(job)
+        if isinstance(verdict, IdempotencyConflict):
+            raise verdict
+        return verdict
+
+    async def insert_all(self, jobs: Sequence[NewJob]) -> list[Verdict]:
+        """Make several jobs durable, in one transaction; otherwise as `insert`."""
+        await self._need_partitions()
+        return await self._insert(jobs)
 
     async def start(self, start: Start) -> None:
-        """Record that a job runs, if PostgreSQL is there. One that has already ended is left alone."""
-        with contextlib.suppress(StoreUnavailable):
-            await self._starts.submit(start)
+        """Record that a job runs, waiting for PostgreSQL to return if it is away."""
+        await self._persist(lambda: self._starts.submit(start))
 
-    async def complete(self, completion: Completion) -> bool:
-        """Record how an attempt ended, waiting for PostgreSQL to return if it is away.
+    async def complete(self, completion: Completion) -> datetime | None:
+        """Record how an attempt ended its job, waiting for PostgreSQL to return if it is away.
 
         Returns:
-            False if the attempt no longer held the job: its result is discarded.
+            When it was recorded, by the database's clock; None if the attempt no longer held the job: then
+            its result is discarded.
         """
-        return await self._persist(lambda: self._completions.submit(completion))
 
-    async def _persist(self, write: Callable[[], Awaitable[R]]) -> R:
-        """Try a write until PostgreSQL takes it."""
-        delay_s = 0.1
-        while True:
-            try:
-                return await write()
-            except StoreUnavailable:
-                await asyncio.sleep(delay_s)
-                delay_s = min(delay_s * 2, 5)
+        async def write() -> datetime | None:
+            finished_at = await self._completions.submit(completion)
+            if finished_at is None:
+                # Its connection may have broken after the commit.
+                finished_at = await self._find_completion(completion)
+            return finished_at
 
-    async def requeue(self, job_id: UUID, attempt: int, owner: UUID) -> bool:
+        return await self._persist(write)
+
+    async def requeue(self, requeue: Requeue) -> bool:
         """Begin the next attempt, waiting for PostgreSQL to return if it is away.
 
         Returns:
             False if this attempt no longer held the job.
         """
-        return (
-            await self._persist(
-                lambda: self._guard(lambda: self._pool.fetchval(queries.REQUEUE_JOB, job_id, attempt, owner))
-            )
-            is not None
-        )
+        return await self._persist(lambda: self._requeues.submit(requeue))
 
-    async def heartbeat(self, owner: UUID) -> None:
-        """Renew the lease of everything that `owner` holds."""
-        await self._guard(lambda: self._pool.execute(queries.HEARTBEAT, owner, timeout=HEARTBEAT_TIMEOUT_S))
+    # Leases
 
-    async def retire(self, owner: UUID) -> None:
-        """Give up the lease: whatever `owner` still holds can be claimed at once."""
-        await self._guard(lambda: self._pool.execute(queries.RETIRE, owner))
-
-    async def claim_orphans(
-        self, owner: UUID, models: Sequence[str], *, lease_s: float, limit: int
-    ) -> tuple[list[Job], list[Orphan]]:
-        """Take over jobs whose ingress has had no heartbeat for `lease_s` seconds.
+    async def heartbeat(self, owner: UUID, *, lease_s: float) -> bool:
+        """Renew the lease of everything that `owner` holds.
 
         Returns:
-            Those that have no attempt left and are `dead` now, and those that `owner` holds now.
+            False if the lease is lost: what was held is others' now.
         """
-        error = orjson.dumps(
-            {
-                "code": LeaseLost.code,
-                "title": LeaseLost.title,
-                "detail": "the ingress that held the job was lost, and no attempt is left",
-            }
-        ).decode()
-        names = list(models)
-        dead = await self._guard(lambda: self._pool.fetch(queries.BURY_ORPHANS, owner, lease_s, names, error))
-        rows = await self._guard(
-            lambda: self._pool.fetch(queries.CLAIM_ORPHANS, owner, lease_s, names, limit)
+        return (
+            await self._fetchval(queries.HEARTBEAT, owner, lease_s, timeout=HEARTBEAT_TIMEOUT_S) is not None
         )
-        orphans = [Orphan(job=_job(row), input=row["input"], config=row["config"]) for row in rows]
-        return [_job(row) for row in dead], orphans
 
-    async def get(self, job_id: UUID, tenant: str) -> Job | None:
-        """Read one job, or None if this tenant has none of that id."""
-        row = await self._guard(lambda: self._pool.fetchrow(queries.GET_JOB, job_id, tenant))
-        return None if row is None else _job(row)
+    async def mark_lost(self, owner: UUID, *, lease_s: float, grace_s: float) -> list[UUID]:
+        """Declare lost who was silent for `lease_s`, if `owner` itself has been heard for `grace_s`."""
+        return [row["owner"] for row in await self._fetch(queries.MARK_LOST, owner, lease_s, grace_s)]
 
-    async def ping(self) -> None:
-        """Ask PostgreSQL for a sign of life.
+    async def requeue_orphans(self) -> tuple[list[tuple[UUID, str]], list[tuple[UUID, str]]]:
+        """Give the jobs of lost ingresses back to the database's queue.
 
-        Raises:
-            StoreUnavailable: there was none.
+        Returns:
+            Id and model of those that have no attempt left and are `dead` now, and of the others.
         """
-        await self._guard(lambda: self._pool.fetchval(queries.PING, timeout=2))
+        detail = "the ingress that held the job was lost"
+        error = _error(LeaseLost, f"{detail}, and no attempt is left")
+        dead = await self._repeat(queries.BURY_ORPHANS, error)
+        return dead, await self._repeat(queries.REQUEUE_ORPHANS, LeaseLost.code, detail)
+
+    async def release(self, owner: UUID) -> Models:
+        """End a lease: what has not started can be claimed at once. Returns the models it is for."""
+        return {row["model_name"] for row in await self._fetch(queries.RELEASE_JOBS, owner)}
+
+    async def release_strays(self, owner: UUID, held: Sequence[UUID]) -> Models:
+        """Give back what `owner` has in the database but does not hold. Returns the models it is for."""
+        return {row["model_name"] for row in await self._fetch(queries.RELEASE_STRAYS, owner, held)}
+
+    async def claim(self, owner: UUID, most: dict[str, int]) -> list[StoredJob]:
+        """Take the most pressing jobs that nobody holds, up to so many of each model."""
+        rows = await self._fetch(queries.CLAIM_JOBS, owner, list(most), list(most.values()))
+        return sorted((stored_job(row) for row in rows), key=lambda stored: stored.rank_at)
+
+    async def expire(self) -> list[tuple[UUID, str]]:
+        """End the jobs that nobody holds and whose deadline has passed. Returns their ids and models."""
+        error = _error(DeadlinePassed, "its deadline passed before it could start")
+        return [(row["id"], row["model_name"]) for row in await self._fetch(queries.EXPIRE_JOBS, error)]
+
+    # What callers ask for
+
+    async def cancel(self, job_id: UUID, tenant: str) -> bool | None:
+        """Cancel a job that nobody holds, or ask the ingress that holds it to.
+
+        Returns:
+            True: it is cancelled. None: its ingress has been asked. False: there is nothing to cancel.
+        """
+        while True:
+            if await self._fetchval(queries.CANCEL_JOB, job_id, tenant) is not None:
+                return True
+            if await self._fetchval(queries.REQUEST_CANCEL, job_id, tenant) is not None:
+                return None
+            job = await self.get(job_id, tenant)
+            if job is None or job.status.is_terminal:
+                return False
+            # It changed hands in between.
+
+    async def delete(self, job_id: UUID, tenant: str) -> bool:
+        """Delete a job that has ended. Returns False if there is none."""
+        return await self._fetchval(queries.DELETE_JOB, job_id, tenant) is not None
+
+    # Housekeeping
 
     async def ensure_partitions(self) -> None:
-        """Make the jobs table's partitions from yesterday (clocks differ) to a week ahead."""
+        """Make the partitions from yesterday (clocks differ) to a week ahead."""
         today = datetime.now(UTC).date()
-        await self._guard(
-            lambda: self._pool.execute(
-                queries.ENSURE_PARTITIONS, today - timedelta(days=1), PARTITION_DAYS_AHEAD + 2
-            )
-        )
+        await self._fetchval(queries.ENSURE_PARTITIONS, today - timedelta(days=1), PARTITION_DAYS_AHEAD + 2)
         self._partitions_until = datetime.now(UTC) + timedelta(hours=6)
 
-    async def _insert(self, jobs: Sequence[NewJob]) -> Sequence[None]:
-        rows = [
-            (
-                j.job_id,
-                j.tenant,
-                j.model_name,
-                j.input,
-                j.config,
-                j.attempt,
-                j.max_attempts,
-                j.owner,
-                j.created_at,
-            )
-            for j in jobs
-        ]
-        # Callers wait for it, so it is tried again at once: as often as there may be broken connections.
-        for tries_left in range(self._pool.get_max_size(), -1, -1):
+    async def drop_partitions(self, *, retention_days: int, log_days: int) -> list[str]:
+        """Drop the days that are older; one with an unfinished job stays. Returns the names of the tables."""
+        today = datetime.now(UTC).date()
+
+        async def drop() -> list[Any]:
+            async with self.connections.pool.acquire() as connection, connection.transaction():
+                # Rather later than making every statement queue up behind this one.
+                await connection.execute("SET LOCAL lock_timeout = '2s'")
+                return await connection.fetch(
+                    queries.DROP_PARTITIONS,
+                    today - timedelta(days=retention_days),
+                    today - timedelta(days=log_days),
+                )
+
+        try:
+            return [row[0] for row in await self.connections.run(drop)]
+        except asyncpg.LockNotAvailableError:
+            return []  # next time
+
+    async def forget(self, *, keys_after_s: float) -> None:
+        """Delete idempotency keys past their time, and ingresses that were lost long ago."""
+        await self._fetch(queries.FORGET_KEYS, keys_after_s)
+        await self._fetch(queries.FORGET_INGRESSES)
+
+    # Inside
+
+    async def _need_partitions(self) -> None:
+        if datetime.now(UTC) > self._partitions_until:
+            await self.ensure_partitions()
+
+    async def _persist(self, write: Callable[[], Awaitable[R]]) -> R:
+        """Try a write until PostgreSQL takes it."""
+        delay_s = 0.05
+        while True:
             try:
-                await self._execute_grouped(queries.INSERT_JOBS, rows)
-                break
+                return await write()
             except StoreUnavailable:
-                # After a restart of PostgreSQL the pool still holds connections that are broken.
-                if not tries_left:
-                    raise
-        return [None] * len(jobs)
+                await asyncio.sleep(delay_s)
+                delay_s = min(delay_s * 2, 1)
+
+    async def _insert(self, jobs: Sequence[NewJob]) -> list[Verdict]:
+        keyed = [job for job in jobs if job.idempotency is not None]
+        if not keyed:
+            await self._fetch(queries.INSERT_JOBS, *_columns(jobs))
+            return [new.job.job_id for new in jobs]
+
+        async def insert() -> list[Verdict]:
+            async with self.connections.pool.acquire() as connection, connection.transaction():
+                names = [(new.job.tenant, new.idempotency.key) for new in keyed if new.idempotency]
+                tenants, keys = map(list, zip(*names, strict=True))
+                digests = [new.idempotency.digest for new in keyed if new.idempotency]
+                await connection.execute(
+                    queries.TAKE_KEYS, tenants, keys, digests, [new.job.job_id for new in keyed]
+                )
+                found = {
+                    (row["tenant"], row["key"]): row
+                    for row in await connection.fetch(queries.FIND_KEYS, tenants, keys)
+                }
+                answers = [_verdict(new, found) for new in jobs]
+                fresh = [new for new, id_ in zip(jobs, answers, strict=True) if id_ == new.job.job_id]
+                if fresh:
+                    await connection.execute(queries.INSERT_JOBS, *_columns(fresh))
+                return answers
+
+        return await self.connections.run(insert)
 
     async def _start(self, starts: Sequence[Start]) -> Sequence[None]:
-        await self._execute_grouped(
-            queries.START_JOBS, [(s.job_id, s.attempt, s.owner, s.started_at) for s in starts]
-        )
+        rows = [(s.job_id, s.attempt, s.owner, s.started_at) for s in starts]
+        await self._fetch(queries.START_JOBS, *_transposed(rows))
         return [None] * len(starts)
 
-    async def _complete(self, completions: Sequence[Completion]) -> Sequence[bool]:
-        rows = await self._execute_grouped(
-            queries.COMPLETE_JOBS,
-            [
-                (
-                    c.job_id,
-                    c.attempt,
-                    c.owner,
-                    c.status,
-                    c.model_version,
-                    c.started_at,
-                    c.finished_at,
-                    c.result,
-                    c.error,
-                    c.batch_id,
-                    c.batch_size,
-                    c.flush_reason,
-                )
-                for c in completions
-            ],
-        )
-        recorded = {row["id"] for row in rows}
-        return [c.job_id in recorded for c in completions]
-
-    async def _execute_grouped(self, query: str, rows: list[tuple[Any, ...]]) -> list[Any]:
-        """Run a statement whose parameters are the columns of `rows`."""
-        columns = [list(column) for column in zip(*rows, strict=True)]
-        return await self._guard(lambda: self._pool.fetch(query, *columns))
-
-    async def _guard(self, call: Callable[[], Awaitable[R]]) -> R:
-        try:
-            return await call()
-        except _AWAY as error:
-            logger.warning(
-                "PostgreSQL does not answer.", extra={"action": "store_unavailable", "error": str(error)}
+    async def _complete(self, completions: Sequence[Completion]) -> Sequence[datetime | None]:
+        rows = [
+            (
+                c.job_id,
+                c.attempt,
+                c.owner,
+                c.status,
+                c.model_version,
+                c.started_at,
+                c.result,
+                c.error,
+                c.run.batch_id,
+                c.run.batch_size,
+                c.run.flush_reason,
+                c.run.replica_id,
+                c.run.admission_s,
+                c.run.queue_s,
+                c.run.fill_s,
+                c.run.compute_s,
+                c.start_recorded,
             )
-            raise StoreUnavailable(
-                "PostgreSQL does not answer: the request was not accepted. Send it again shortly.",
-                retry_after_s=RETRY_AFTER_S,
-            ) from error
+            for c in completions
+        ]
+        done = {
+            row["id"]: row["finished_at"]
+            for row in await self._fetch(queries.COMPLETE_JOBS, *_transposed(rows))
+        }
+        return [done.get(c.job_id) for c in completions]
+
+    async def _find_completion(self, completion: Completion) -> datetime | None:
+        c = completion
+        return await self._fetchval(queries.FIND_COMPLETION, c.job_id, c.attempt, c.owner, c.status)
+
+    async def _requeue(self, requeues: Sequence[Requeue]) -> Sequence[bool]:
+        rows = [
+            (r.job_id, r.attempt, r.owner, r.started_at, r.ended, r.delay_s, r.start_recorded)
+            for r in requeues
+        ]
+        held = {
+            row["id"] for row in await self._fetch(queries.REQUEUE_JOBS, *_transposed(rows), PRIORITY_STEP)
+        }
+        return [r.job_id in held for r in requeues]
+
+    async def _repeat(self, query: str, *arguments: Any) -> list[tuple[UUID, str]]:
+        """Run a statement that moves up to so many jobs until there are none left."""
+        moved: list[tuple[UUID, str]] = []
+        while True:
+            rows = await self._fetch(query, ORPHANS_AT_A_TIME, *arguments)
+            moved += [(row["id"], row["model_name"]) for row in rows]
+            if len(rows) < ORPHANS_AT_A_TIME:
+                return moved
 
 
-def _job(row: Any) -> Job:
-    return Job(
-        job_id=row["id"],
-        tenant=row["tenant"],
-        model_name=row["model_name"],
-        status=JobStatus(row["status"]),
-        attempt=row["attempt"],
-        max_attempts=row["max_attempts"],
-        created_at=row["created_at"],
-        model_version=row["model_version"],
-        started_at=row["started_at"],
-        finished_at=row["finished_at"],
-        result=row["result"] and row["result"].encode(),
-        error=row["error"] and row["error"].encode(),
+def _columns(jobs: Sequence[NewJob]) -> list[list[Any]]:
+    return _transposed(
+        [
+            (
+                new.job.job_id,
+                new.job.tenant,
+                new.job.model_name,
+                new.input,
+                new.config,
+                new.job.max_attempts,
+                new.owner,
+                new.job.created_at,
+                new.job.priority,
+                run_at := new.job.run_at or new.job.created_at,
+                run_at - new.job.priority * PRIORITY_STEP,
+                new.job.deadline_at,
+                LABEL_SEPARATOR.join(new.job.labels),
+                new.job.parent_id,
+            )
+            for new in jobs
+        ]
     )
+
+
+def _transposed(rows: list[tuple[Any, ...]]) -> list[list[Any]]:
+    """Rows as columns: the parameters of a statement that unnests arrays."""
+    return [list(column) for column in zip(*rows, strict=True)]
+
+
+def _verdict(new: NewJob, found: dict[tuple[str, str], Any]) -> Verdict:
+    """Whose job it is that a key leads to, once the keys of a group have been taken."""
+    if new.idempotency is None:
+        return new.job.job_id
+    row = found[new.job.tenant, new.idempotency.key]
+    if row["digest"] != new.idempotency.digest:
+        return IdempotencyConflict(
+            f"the idempotency key {new.idempotency.key!r} was used for another request, which made job "
+            f"{row['job_id']}; send a new key with a new request"
+        )
+    return row["job_id"]
+
+
+def _error(kind: type[LeaseLost] | type[DeadlinePassed], detail: str) -> str:
+    return orjson.dumps({"code": kind.code, "title": kind.title, "detail": detail}).decode()

@@ -1,82 +1,299 @@
 -- Every statement Satellite sends to PostgreSQL outside migrations. `-- name:` starts one.
--- Parameters are arrays, one element per job: a group commit is one statement.
+-- Parameters that are arrays have one element per job: a group commit is one statement.
+-- A statement that moves a job writes the step into `events` too: the log is as true as the jobs.
 
 -- name: insert_jobs
 -- A job is inserted already claimed by the ingress that took it (`owner`), so that its whole life is two writes.
-INSERT INTO jobs (id, tenant, model_name, input, config, attempt, max_attempts, owner, created_at)
-SELECT * FROM unnest($1::uuid[], $2::text[], $3::text[], $4::json[], $5::json[], $6::int[], $7::int[],
-                     $8::uuid[], $9::timestamptz[])
--- A connection that breaks may have committed: the same jobs are then sent once more.
-ON CONFLICT (id) DO NOTHING;
+-- One without an owner waits in the database (it is delayed, or the ingress holds enough).
+WITH inserted AS (
+    INSERT INTO jobs (id, tenant, model_name, input, config, max_attempts, owner, created_at, priority, run_at,
+                      rank_at, deadline_at, labels, parent_id, attempt)
+    SELECT id, tenant, model_name, input, config, max_attempts, owner, created_at, priority, run_at,
+           rank_at, deadline_at, CASE WHEN labels <> '' THEN string_to_array(labels, E'\x1f') END, parent_id, 1
+    FROM unnest($1::uuid[], $2::text[], $3::text[], $4::json[], $5::json[], $6::int[], $7::uuid[],
+                $8::timestamptz[], $9::smallint[], $10::timestamptz[], $11::timestamptz[], $12::timestamptz[],
+                $13::text[], $14::uuid[])
+         AS n (id, tenant, model_name, input, config, max_attempts, owner, created_at, priority, run_at, rank_at,
+               deadline_at, labels, parent_id)
+    -- A connection that breaks may have committed: the same jobs are then sent once more.
+    ON CONFLICT (id) DO NOTHING
+    RETURNING id, tenant, model_name, created_at)
+INSERT INTO events (job_id, tenant, model_name, status, attempt, at)
+SELECT id, tenant, model_name, 'queued', 1, created_at FROM inserted;
+
+-- name: take_keys
+-- Sorted, so that two ingresses that bring the same keys do not wait for each other in a circle.
+INSERT INTO idempotency_keys (tenant, key, digest, job_id)
+SELECT * FROM unnest($1::text[], $2::text[], $3::bytea[], $4::uuid[]) AS k (tenant, key, digest, job_id)
+ORDER BY tenant, key
+ON CONFLICT (tenant, key) DO NOTHING;
+
+-- name: find_keys
+SELECT k.tenant, k.key, k.digest, k.job_id
+FROM unnest($1::text[], $2::text[]) AS wanted (tenant, key) JOIN idempotency_keys AS k USING (tenant, key);
+
+-- name: forget_keys
+DELETE FROM idempotency_keys
+WHERE (tenant, key) IN (SELECT tenant, key FROM idempotency_keys
+                        WHERE created_at < now() - make_interval(secs => $1) ORDER BY created_at LIMIT 5000);
 
 -- name: start_jobs
 -- Only jobs that compute for longer than a moment get this write; the others pass through `running` in
 -- complete_jobs.
-UPDATE jobs SET status = 'running', started_at = d.started_at
-FROM unnest($1::uuid[], $2::int[], $3::uuid[], $4::timestamptz[]) AS d (id, attempt, owner, started_at)
-WHERE jobs.id = d.id AND jobs.attempt = d.attempt AND jobs.owner = d.owner AND jobs.status = 'queued';
+WITH started AS (
+    UPDATE jobs SET status = 'running', started_at = d.started_at
+    FROM unnest($1::uuid[], $2::int[], $3::uuid[], $4::timestamptz[]) AS d (id, attempt, owner, started_at)
+    WHERE jobs.id = d.id AND jobs.attempt = d.attempt AND jobs.owner = d.owner AND jobs.status = 'queued'
+    RETURNING jobs.id, jobs.tenant, jobs.model_name, jobs.attempt, jobs.started_at)
+INSERT INTO events (job_id, tenant, model_name, status, attempt, at)
+SELECT id, tenant, model_name, 'running', attempt, started_at FROM started;
 
 -- name: complete_jobs
 -- The fence: a completion counts only from the owner and attempt that hold the job. Others change 0 rows.
-UPDATE jobs SET status = d.status, model_version = d.model_version, started_at = d.started_at,
-                finished_at = d.finished_at, result = d.result, error = d.error,
-                batch_id = d.batch_id, batch_size = d.batch_size, flush_reason = d.flush_reason
-FROM unnest($1::uuid[], $2::int[], $3::uuid[], $4::job_status[], $5::text[], $6::timestamptz[],
-            $7::timestamptz[], $8::json[], $9::json[], $10::uuid[], $11::int[], $12::text[])
-     AS d (id, attempt, owner, status, model_version, started_at, finished_at, result, error, batch_id,
-           batch_size, flush_reason)
-WHERE jobs.id = d.id AND jobs.attempt = d.attempt AND jobs.owner = d.owner
-  AND jobs.status IN ('queued', 'running')
-RETURNING jobs.id;
+WITH done AS (
+    UPDATE jobs SET status = d.status, model_version = d.model_version, started_at = d.started_at,
+                    finished_at = clock_timestamp(), result = d.result, error = d.error,
+                    batch_id = d.batch_id, batch_size = d.batch_size, flush_reason = d.flush_reason,
+                    replica_id = d.replica_id, admission_s = d.admission_s, queue_s = d.queue_s,
+                    fill_s = d.fill_s, compute_s = d.compute_s
+    FROM unnest($1::uuid[], $2::int[], $3::uuid[], $4::job_status[], $5::text[], $6::timestamptz[], $7::json[],
+                $8::json[], $9::uuid[], $10::int[], $11::text[], $12::text[], $13::real[], $14::real[],
+                $15::real[], $16::real[], $17::boolean[])
+         AS d (id, attempt, owner, status, model_version, started_at, result, error, batch_id, batch_size,
+               flush_reason, replica_id, admission_s, queue_s, fill_s, compute_s, start_recorded)
+    WHERE jobs.id = d.id AND jobs.attempt = d.attempt AND jobs.owner = d.owner
+      AND jobs.status IN ('queued', 'running')
+    RETURNING jobs.id, jobs.tenant, jobs.model_name, jobs.status, jobs.attempt, jobs.started_at,
+              jobs.finished_at, d.start_recorded),
+logged AS (
+    INSERT INTO events (job_id, tenant, model_name, status, attempt, at)
+    SELECT id, tenant, model_name, step.status, attempt, step.at
+    FROM done CROSS JOIN LATERAL (VALUES ('running'::job_status, started_at), (status, finished_at))
+                                 AS step (status, at)
+    WHERE step.status <> 'running' OR (started_at IS NOT NULL AND NOT start_recorded))
+SELECT id, finished_at FROM done;
 
--- name: get_job
-SELECT id, tenant, model_name, status, attempt, max_attempts, created_at, model_version, started_at, finished_at,
-       result, error
-FROM jobs WHERE id = $1 AND tenant = $2;
+-- name: find_completion
+-- Whether this attempt's completion had been committed before its connection broke.
+SELECT finished_at FROM jobs
+WHERE id = $1 AND attempt = $2 AND owner = $3 AND status = $4;
 
--- name: requeue_job
--- The next attempt, in the same hands. Sent once more after a connection has broken, it changes nothing.
-UPDATE jobs SET attempt = $2 + 1, status = 'queued', started_at = NULL
-WHERE id = $1 AND owner = $3
-  AND (attempt = $2 AND status IN ('queued', 'running') OR attempt = $2 + 1 AND status = 'queued')
-RETURNING id;
+-- name: requeue_jobs
+-- The next attempt, in the same hands, after a delay. Sent once more after a connection has broken, it changes
+-- nothing and still says which attempts hold their job.
+WITH d AS (
+    SELECT * FROM unnest($1::uuid[], $2::int[], $3::uuid[], $4::timestamptz[], $5::jsonb[], $6::real[], $7::boolean[])
+         AS d (id, attempt, owner, started_at, ended, delay_s, start_recorded)),
+again AS (
+    UPDATE jobs SET attempt = d.attempt + 1, status = 'queued', started_at = NULL,
+                    attempts = coalesce(jobs.attempts, '[]') || d.ended,
+                    run_at = now() + make_interval(secs => d.delay_s),
+                    rank_at = now() + make_interval(secs => d.delay_s) - jobs.priority * $8::interval
+    FROM d WHERE jobs.id = d.id AND jobs.owner = d.owner AND jobs.attempt = d.attempt
+             AND jobs.status IN ('queued', 'running')
+    RETURNING jobs.id, jobs.tenant, jobs.model_name, jobs.attempt, d.started_at, d.start_recorded),
+logged AS (
+    INSERT INTO events (job_id, tenant, model_name, status, attempt, at)
+    SELECT id, tenant, model_name, step.status, step.attempt, step.at
+    FROM again CROSS JOIN LATERAL (VALUES ('running'::job_status, attempt - 1, started_at),
+                                          ('queued', attempt, clock_timestamp())) AS step (status, attempt, at)
+    WHERE step.status <> 'running' OR (started_at IS NOT NULL AND NOT start_recorded))
+SELECT id FROM again
+UNION ALL
+SELECT jobs.id FROM jobs JOIN d ON jobs.id = d.id AND jobs.owner = d.owner
+WHERE jobs.attempt = d.attempt + 1 AND jobs.status = 'queued';
 
 -- name: heartbeat
--- Database time, on both sides of the lease: the clocks of the ingresses do not matter.
-INSERT INTO ingresses (owner, heartbeat_at) VALUES ($1, now())
-ON CONFLICT (owner) DO UPDATE SET heartbeat_at = now();
+-- Database time, on both sides of the lease: the clocks of the ingresses do not matter. No row means that the
+-- lease is lost. `since` begins anew after a gap: see mark_lost.
+INSERT INTO ingresses AS i (owner, heartbeat_at, since) VALUES ($1, now(), now())
+ON CONFLICT (owner) DO UPDATE
+SET heartbeat_at = now(),
+    since = CASE WHEN i.heartbeat_at < now() - make_interval(secs => $2) THEN now() ELSE i.since END
+WHERE NOT i.lost
+RETURNING owner;
 
--- name: retire
--- Without a heartbeat its jobs are orphans at once: this hands them back.
-DELETE FROM ingresses WHERE owner = $1 OR heartbeat_at < now() - interval '1 day';
+-- name: mark_lost
+-- Ingresses that fell silent. Only one that has itself been heard for a while may say so: after an outage of the
+-- database everybody's heartbeat is old, and nobody is lost.
+UPDATE ingresses SET lost = true
+WHERE owner IN (SELECT owner FROM ingresses
+                WHERE NOT lost AND heartbeat_at < now() - make_interval(secs => $2)
+                  AND EXISTS (SELECT FROM ingresses AS me
+                              WHERE me.owner = $1 AND NOT me.lost AND me.since < now() - make_interval(secs => $3))
+                FOR UPDATE SKIP LOCKED)
+RETURNING owner;
 
 -- name: bury_orphans
--- Orphans that ran and have no attempt left.
-UPDATE jobs SET status = 'dead', finished_at = now(), owner = $1, error = $4::json
-WHERE id IN (
-    SELECT id FROM jobs AS j
-    WHERE status = 'running' AND attempt >= max_attempts AND model_name = ANY($3::text[])
-      AND NOT EXISTS (SELECT FROM ingresses AS i
-                      WHERE i.owner = j.owner AND i.heartbeat_at > now() - make_interval(secs => $2))
-    FOR UPDATE SKIP LOCKED)
-RETURNING id, tenant, model_name, status, attempt, max_attempts, created_at, model_version, started_at,
-          finished_at, result, error;
+-- Jobs of lost ingresses that ran and have no attempt left.
+WITH dead AS (
+    UPDATE jobs SET status = 'dead', finished_at = clock_timestamp(), error = $2::json
+    WHERE id IN (SELECT id FROM jobs
+                 WHERE owner IN (SELECT owner FROM ingresses WHERE lost) AND status = 'running'
+                   AND attempt >= max_attempts AND NOT cancel_requested
+                 LIMIT $1 FOR UPDATE SKIP LOCKED)
+    RETURNING id, tenant, model_name, attempt, finished_at),
+logged AS (
+    INSERT INTO events (job_id, tenant, model_name, status, attempt, at)
+    SELECT id, tenant, model_name, 'dead', attempt, finished_at FROM dead)
+SELECT id, model_name FROM dead;
 
--- name: claim_orphans
--- The jobs of ingresses whose lease has run out. One that was running has used up its attempt.
-UPDATE jobs SET owner = $1, status = 'queued', attempt = attempt + (status = 'running')::int, started_at = NULL
-WHERE id IN (
-    SELECT id FROM jobs AS j
-    WHERE status IN ('queued', 'running') AND model_name = ANY($3::text[])
-      AND NOT EXISTS (SELECT FROM ingresses AS i
-                      WHERE i.owner = j.owner AND i.heartbeat_at > now() - make_interval(secs => $2))
-    ORDER BY id LIMIT $4
-    FOR UPDATE SKIP LOCKED)
-RETURNING id, tenant, model_name, status, attempt, max_attempts, created_at, model_version, started_at,
-          finished_at, result, error, input, config;
+-- name: requeue_orphans
+-- The other jobs of lost ingresses go back into the database's queue. One that was running has used up its attempt;
+-- one that shall be cancelled is.
+WITH orphans AS (
+    SELECT id, status FROM jobs
+    WHERE owner IN (SELECT owner FROM ingresses WHERE lost)
+      AND (status = 'queued' OR status = 'running' AND (attempt < max_attempts OR cancel_requested))
+    LIMIT $1 FOR UPDATE SKIP LOCKED),
+freed AS (
+    UPDATE jobs SET owner = NULL, started_at = NULL, status = 'queued', attempt = attempt + 1,
+                    attempts = coalesce(attempts, '[]') || jsonb_build_object(
+                        'attempt', attempt, 'owner', owner, 'started_at', started_at,
+                        'ended_at', clock_timestamp(), 'code', $2::text, 'detail', $3::text)
+    FROM orphans WHERE jobs.id = orphans.id AND orphans.status = 'running' AND NOT cancel_requested
+    RETURNING jobs.id, tenant, model_name, jobs.status, attempt),
+untouched AS (
+    UPDATE jobs SET owner = NULL
+    FROM orphans WHERE jobs.id = orphans.id AND orphans.status = 'queued' AND NOT cancel_requested
+    RETURNING jobs.id, model_name),
+cancelled AS (
+    UPDATE jobs SET status = 'cancelled', finished_at = clock_timestamp()
+    FROM orphans WHERE jobs.id = orphans.id AND cancel_requested
+    RETURNING jobs.id, tenant, model_name, jobs.status, attempt),
+moved AS (SELECT * FROM freed UNION ALL SELECT * FROM cancelled),
+logged AS (
+    INSERT INTO events (job_id, tenant, model_name, status, attempt, at)
+    SELECT id, tenant, model_name, status, attempt, clock_timestamp() FROM moved)
+SELECT id, model_name FROM moved UNION ALL SELECT id, model_name FROM untouched;
+
+-- name: release_jobs
+-- A clean stop: what has not started goes back into the database's queue, at once.
+WITH gone AS (
+    UPDATE ingresses SET lost = true WHERE owner = $1)
+UPDATE jobs SET owner = NULL WHERE owner = $1 AND status = 'queued'
+RETURNING model_name;
+
+-- name: release_strays
+-- Jobs that this ingress owns but does not hold: their insert was committed while its connection broke.
+UPDATE jobs SET owner = NULL
+WHERE owner = $1 AND status = 'queued' AND created_at < now() - interval '1 minute' AND NOT id = ANY($2::uuid[])
+RETURNING model_name;
+
+-- name: forget_ingresses
+DELETE FROM ingresses AS i WHERE lost AND heartbeat_at < now() - interval '1 day'
+  AND NOT EXISTS (SELECT FROM jobs WHERE owner = i.owner AND status IN ('queued', 'running'));
+
+-- name: claim_jobs
+-- The most pressing jobs that nobody holds, so many of each model. `rank_at` is when a job could run, moved ahead by
+-- its priority: as all age alike, this order is that of priority plus age at any moment.
+WITH claimed AS (
+    SELECT j.id FROM unnest($2::text[], $3::int[]) AS wanted (model_name, most)
+    CROSS JOIN LATERAL (
+        SELECT id FROM jobs
+        WHERE model_name = wanted.model_name AND owner IS NULL AND status = 'queued'
+          AND rank_at <= now() AND run_at <= now() AND (deadline_at IS NULL OR deadline_at > now())
+        ORDER BY rank_at LIMIT wanted.most FOR UPDATE SKIP LOCKED) AS j)
+UPDATE jobs SET owner = $1 FROM claimed WHERE jobs.id = claimed.id
+RETURNING jobs.*;
+
+-- name: expire_jobs
+WITH expired AS (
+    UPDATE jobs SET status = 'expired', finished_at = clock_timestamp(), error = $1::json
+    WHERE id IN (SELECT id FROM jobs WHERE owner IS NULL AND status = 'queued' AND deadline_at <= now()
+                 LIMIT 1000 FOR UPDATE SKIP LOCKED)
+    RETURNING id, tenant, model_name, attempt, finished_at),
+logged AS (
+    INSERT INTO events (job_id, tenant, model_name, status, attempt, at)
+    SELECT id, tenant, model_name, 'expired', attempt, finished_at FROM expired)
+SELECT id, model_name FROM expired;
+
+-- name: cancel_job
+-- One that nobody holds is cancelled here. Of one that an ingress holds, that ingress decides: it is asked to.
+WITH cancelled AS (
+    UPDATE jobs SET status = 'cancelled', finished_at = clock_timestamp(), cancel_requested = true
+    WHERE id = $1 AND tenant = $2 AND owner IS NULL AND status = 'queued'
+    RETURNING id, tenant, model_name, attempt, finished_at)
+INSERT INTO events (job_id, tenant, model_name, status, attempt, at)
+SELECT id, tenant, model_name, 'cancelled', attempt, finished_at FROM cancelled
+RETURNING job_id;
+
+-- name: request_cancel
+UPDATE jobs SET cancel_requested = true
+WHERE id = $1 AND tenant = $2 AND owner IS NOT NULL AND status IN ('queued', 'running')
+RETURNING id;
+
+-- name: cancels_requested
+SELECT id FROM jobs WHERE owner = $1 AND cancel_requested AND status IN ('queued', 'running');
+
+-- name: waiting_elsewhere
+-- Jobs that wait in the database or are held by other ingresses, by model.
+SELECT model_name, count(*) AS waiting FROM jobs
+WHERE status = 'queued' AND owner IS DISTINCT FROM $1 AND run_at <= now()
+GROUP BY model_name;
+
+-- name: ahead_of_job
+-- How many jobs of its model come before one that waits. Counts no further than anybody wants to know.
+SELECT count(*) FROM (SELECT FROM jobs WHERE model_name = $1 AND status = 'queued' AND rank_at < $2
+                        AND run_at <= now() LIMIT 100000) AS ahead;
+
+-- name: get_job
+SELECT * FROM jobs WHERE id = $1 AND tenant = $2;
+
+-- name: get_jobs
+SELECT * FROM jobs WHERE id = ANY($1::uuid[]) AND tenant = $2;
+
+-- name: list_jobs
+-- Newest first, after a cursor. Planned anew for every call (see Store.list_jobs): the filters that are NULL vanish, and
+-- PostgreSQL picks the index for those that remain.
+SELECT id, tenant, model_name, status, attempt, max_attempts, created_at, model_version, started_at, finished_at,
+       error, priority, run_at, deadline_at, labels, parent_id, cancel_requested, batch_size, flush_reason
+FROM jobs
+WHERE tenant = $1
+  AND ($2::uuid IS NULL OR id < $2)
+  AND ($3::uuid IS NULL OR id >= $3)
+  AND ($4::text IS NULL OR model_name = $4)
+  AND ($5::job_status[] IS NULL OR status = ANY($5))
+  AND ($6::text[] IS NULL OR labels @> $6)
+  AND ($7::uuid IS NULL OR parent_id = $7)
+ORDER BY id DESC LIMIT $8;
+
+-- name: replayable_jobs
+-- Dead jobs that have not been replayed yet.
+SELECT j.* FROM jobs AS j
+WHERE j.tenant = $1 AND j.status = 'dead'
+  AND ($2::uuid[] IS NULL OR j.id = ANY($2))
+  AND ($3::text IS NULL OR j.model_name = $3)
+  AND ($4::text IS NULL OR j.error ->> 'code' = $4)
+  AND NOT EXISTS (SELECT FROM jobs AS child WHERE child.parent_id = j.id)
+ORDER BY j.id LIMIT $5;
+
+-- name: batch_mates
+SELECT id FROM jobs WHERE batch_id = $1 AND tenant = $2 AND id <> $3 ORDER BY id;
+
+-- name: delete_job
+DELETE FROM jobs WHERE id = $1 AND tenant = $2 AND status NOT IN ('queued', 'running') RETURNING id;
+
+-- name: log_position
+-- Up to where the log is complete: every transaction before this one has ended.
+SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint;
+
+-- name: read_log
+SELECT xid::text::bigint AS xid, seq, at, attempt, status, job_id, model_name
+FROM events
+WHERE (xid, seq) > ($2::bigint::text::xid8, $3) AND xid < pg_snapshot_xmin(pg_current_snapshot())
+  AND tenant = $1 AND ($4::text IS NULL OR model_name = $4)
+ORDER BY xid, seq LIMIT $5;
+
+-- name: log_horizon
+-- Up to where the log has been dropped.
+SELECT coalesce(max(xid::text::bigint), 0) FROM events_dropped;
 
 -- name: ensure_partitions
-SELECT ensure_job_partitions($1::date, $2::int);
+SELECT ensure_partitions($1::date, $2::int);
+
+-- name: drop_partitions
+SELECT drop_partitions($1::date, $2::date);
 
 -- name: ping
 SELECT 1;

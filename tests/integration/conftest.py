@@ -21,6 +21,7 @@ from satellite.cli.embedded import EmbeddedPostgres, EmbeddedRedis
 from satellite.cli.ray_head import free_ports
 from satellite.cli.state import Paths
 from satellite.config import Batching, ModelConfig
+from satellite.control import JobControl
 from satellite.dispatch import ModelQueue
 from satellite.events import EventHub
 from satellite.metrics import NoMetrics
@@ -29,6 +30,7 @@ from satellite.runner import BatchRunner
 from satellite.service import Service
 from satellite.settings import REPO_ROOT, Settings
 from satellite.store import Store
+from satellite.watching import Watching
 
 MODEL = "moving_average"
 WINDOW_S = 0.05
@@ -153,20 +155,20 @@ class LocalCluster:
 class Node:
     """One ingress without Ray: its service, its replica, its address."""
 
-    def __init__(self, service, replica, url):
-        self.service, self.replica, self.url = service, replica, url
+    def __init__(self, service, watching, replica, url):
+        self.service, self.watching, self.replica, self.url = service, watching, replica, url
         self.ws_url = url.replace("http", "ws") + "/api/v1/ws"
         self.http = httpx.AsyncClient(base_url=url, timeout=30)
 
 
 @contextlib.asynccontextmanager
-async def serve(database_url, redis_url, **settings):
+async def serve(database_url, redis_url, *, max_queued=10_000, **settings):
     """Start an ingress."""
     settings = Settings(database_url=database_url, redis_url=redis_url, **settings)
     spec = load_model(REPO_ROOT / "models" / f"{MODEL}.py")
     model_config = ModelConfig(batching=Batching(batch_wait_timeout_s=WINDOW_S))
     replica = LocalReplica(spec)
-    queues = {MODEL: ModelQueue(MODEL, model_config.batching, replica, max_queued=settings.max_queued)}
+    queues = {MODEL: ModelQueue(MODEL, model_config.batching, replica, max_queued=max_queued)}
     events = EventHub(redis_url, result_cache_s=settings.result_cache_s)
     service = Service(
         catalog=Catalog({MODEL: CatalogEntry(spec=spec, config=model_config)}),
@@ -174,10 +176,19 @@ async def serve(database_url, redis_url, **settings):
         store=await Store.open(database_url, pool_size=4),
         events=events,
         metrics=NoMetrics(),
+        settings=settings,
     )
+    watching = Watching(service)
     await service.start()
     details = {MODEL: {"resources": {"num_cpus": 0.1}, "autoscaling": {"min_replicas": 1, "max_replicas": 1}}}
-    context = ApiContext(service=service, settings=settings, cluster=LocalCluster(), details=details)
+    context = ApiContext(
+        service=service,
+        watching=watching,
+        control=JobControl(service),
+        settings=settings,
+        cluster=LocalCluster(),
+        details=details,
+    )
     port = free_port()
     config = uvicorn.Config(
         create_app(context),
@@ -191,7 +202,7 @@ async def serve(database_url, redis_url, **settings):
     task = asyncio.create_task(server.serve())
     while not server.started:
         await asyncio.sleep(0.01)
-    node = Node(service, replica, f"http://127.0.0.1:{port}")
+    node = Node(service, watching, replica, f"http://127.0.0.1:{port}")
     try:
         yield node
     finally:
@@ -199,6 +210,7 @@ async def serve(database_url, redis_url, **settings):
         await node.http.aclose()
         server.should_exit = True
         await task
+        await watching.close()
         await service.close()
 
 

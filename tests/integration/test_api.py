@@ -9,6 +9,7 @@ import pytest
 
 from satellite.errors import ModelFailed
 from satellite.jobs import JobStatus
+from satellite.submission import Submission
 
 from .conftest import serve
 
@@ -87,7 +88,7 @@ async def test_a_result_is_the_same_from_memory_cache_and_database(nodes, db, bo
     path = job["links"]["result"]
     there = (await two.http.get(path, params={"wait_s": 10})).json()  # woken by Redis, read from it
     here = (await one.http.get(path)).json()  # from memory
-    one.service._recent.clear()
+    one.service.held._recent.clear()
     await one.service.events._redis.flushall()
     stored = (await one.http.get(path)).json()  # from PostgreSQL
     assert there == here == stored
@@ -150,11 +151,11 @@ async def test_a_caller_who_hangs_up_during_the_commit_leaves_a_job_that_runs(no
     async def held(job):
         reached.set()
         await gate.wait()
-        await insert(job)
+        return await insert(job)
 
     monkeypatch.setattr(node.service.store, "insert", held)
     # As Serve does it: it cancels the handler of a request whose client has gone.
-    call = asyncio.create_task(node.service.submit(body["model_name"], body["data"], body["config"]))
+    call = asyncio.create_task(node.service.submit(Submission(**body)))
     await reached.wait()
     call.cancel()
     await asyncio.wait([call])

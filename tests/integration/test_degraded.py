@@ -43,7 +43,7 @@ async def test_redis_that_comes_back_is_used_again(database_url, home, body):
 
 
 async def test_without_postgres_submits_answer_503_and_health_says_so(node, body):
-    await node.service.store._pool.close()  # every connection refuses from here on
+    await node.service.store.connections.pool.close()  # every connection refuses from here on
     answer = await node.http.post(SUBMIT, json=body)
     check_problem(answer, 503, "store_unavailable")
     assert int(answer.headers["retry-after"]) >= 1

@@ -11,49 +11,63 @@ from alembic.config import Config
 from alembic.script import ScriptDirectory
 
 from satellite.errors import StoreUnavailable
-from satellite.jobs import JobStatus, new_job_id
-from satellite.store import Completion, NewJob, Start, Store, migrate
+from satellite.jobs import Job, JobStatus, Run, ended_attempt, new_job_id
+from satellite.store import Completion, IdempotencyKey, NewJob, Requeue, Start, Store, migrate
 
 OWNER = uuid4()
 
 
-def new_job(**changes):
+def new_job(*, owner=OWNER, input="[1, 2.50]", key=None, **changes):
     job_id, created_at = new_job_id()
     fields = {
         "job_id": job_id,
         "tenant": "default",
         "model_name": "m",
-        "input": "[1, 2.50]",
-        "config": "{}",
+        "status": JobStatus.QUEUED,
         "attempt": 1,
-        "max_attempts": 3,
-        "owner": OWNER,
         "created_at": created_at,
     }
-    return NewJob(**(fields | changes))
+    idempotency = None if key is None else IdempotencyKey(key=key, digest=input.encode())
+    return NewJob(
+        job=Job(**(fields | changes)), input=input, config="{}", owner=owner, idempotency=idempotency
+    )
 
 
-def completion(job, **changes):
-    now = datetime.now(UTC)
+def completion(new, **changes):
     fields = {
-        "job_id": job.job_id,
-        "attempt": job.attempt,
-        "owner": job.owner,
+        "job_id": new.job.job_id,
+        "attempt": new.job.attempt,
+        "owner": new.owner,
         "status": JobStatus.SUCCEEDED,
-        "started_at": now,
-        "finished_at": now,
+        "started_at": datetime.now(UTC),
         "result": '{"a": 1}',
     }
     return Completion(**(fields | changes))
 
 
+def requeue(new, **changes):
+    ended = ended_attempt(
+        new.job, owner=OWNER, ended_at=datetime.now(UTC), code="replica_died", detail="gone", replica_id=None
+    )
+    fields = {
+        "job_id": new.job.job_id,
+        "attempt": new.job.attempt,
+        "owner": new.owner,
+        "started_at": datetime.now(UTC),
+        "start_recorded": False,
+        "ended": ended.decode(),
+        "delay_s": 0.0,
+    }
+    return Requeue(**(fields | changes))
+
+
 async def test_an_inserted_job_is_committed_when_insert_returns(store, db):
     job = new_job()
     await store.insert(job)
-    row = await db.fetchrow("SELECT * FROM jobs WHERE id = $1", job.job_id)
+    row = await db.fetchrow("SELECT * FROM jobs WHERE id = $1", job.job.job_id)
     assert (row["status"], row["attempt"], row["owner"]) == ("queued", 1, OWNER)
     assert row["input"] == "[1, 2.50]"  # kept byte for byte
-    assert abs(row["created_at"] - job.created_at) < timedelta(milliseconds=1)
+    assert abs(row["created_at"] - job.job.created_at) < timedelta(milliseconds=1)
 
 
 async def test_hundreds_of_inserts_and_completions_at_once(store, db):
@@ -67,14 +81,14 @@ async def test_hundreds_of_inserts_and_completions_at_once(store, db):
 async def test_a_job_is_read_back_whole(store):
     job = new_job()
     await store.insert(job)
-    await store.complete(
-        completion(job, model_version="2", batch_size=3, flush_reason="full", batch_id=uuid4())
-    )
-    read = await store.get(job.job_id, "default")
+    run = Run(batch_id=uuid4(), batch_size=3, flush_reason="full", queue_s=0.5, compute_s=0.25)
+    await store.complete(completion(job, model_version="2", run=run))
+    read = await store.get(job.job.job_id, "default")
     assert read.status is JobStatus.SUCCEEDED
     assert read.result == b'{"a": 1}'
     assert read.model_version == "2"
-    assert await store.get(job.job_id, "somebody else") is None
+    assert read.run == run
+    assert await store.get(job.job.job_id, "somebody else") is None
     assert await store.get(new_job_id()[0], "default") is None
 
 
@@ -82,8 +96,8 @@ async def test_a_job_is_read_back_whole(store):
 async def test_a_completion_of_another_attempt_or_owner_changes_nothing(store, changes):
     job = new_job()
     await store.insert(job)
-    assert await store.complete(completion(job, **changes)) is False
-    assert (await store.get(job.job_id, "default")).status is JobStatus.QUEUED
+    assert await store.complete(completion(job, **changes)) is None
+    assert (await store.get(job.job.job_id, "default")).status is JobStatus.QUEUED
 
 
 async def test_only_one_completion_counts(store):
@@ -93,19 +107,20 @@ async def test_only_one_completion_counts(store):
         completion(job),
         completion(job, status=JobStatus.FAILED, result=None, error='{"code": "x"}'),
     ]
-    assert sorted([await store.complete(result) for result in results]) == [False, True]
-    assert (await store.get(job.job_id, "default")).status is JobStatus.SUCCEEDED
+    recorded = [await store.complete(result) for result in results]
+    assert [at is not None for at in recorded] == [True, False]
+    assert (await store.get(job.job.job_id, "default")).status is JobStatus.SUCCEEDED
 
 
 async def test_a_start_after_the_end_changes_nothing(store):
     job = new_job()
     await store.insert(job)
-    start = Start(job_id=job.job_id, attempt=1, owner=OWNER, started_at=datetime.now(UTC))
+    start = Start(job_id=job.job.job_id, attempt=1, owner=OWNER, started_at=datetime.now(UTC))
     await store.start(start)
-    assert (await store.get(job.job_id, "default")).status is JobStatus.RUNNING
+    assert (await store.get(job.job.job_id, "default")).status is JobStatus.RUNNING
     await store.complete(completion(job))
     await store.start(start)
-    assert (await store.get(job.job_id, "default")).status is JobStatus.SUCCEEDED
+    assert (await store.get(job.job.job_id, "default")).status is JobStatus.SUCCEEDED
 
 
 @pytest.mark.parametrize("column", ["status = 'queued', finished_at = NULL, result = NULL", "result = '{}'"])
@@ -114,24 +129,24 @@ async def test_the_database_itself_keeps_finished_jobs_as_they_are(store, db, co
     await store.insert(job)
     await store.complete(completion(job))
     with pytest.raises(asyncpg.CheckViolationError, match="a finished job never changes"):
-        await db.execute(f"UPDATE jobs SET {column} WHERE id = $1", job.job_id)
+        await db.execute(f"UPDATE jobs SET {column} WHERE id = $1", job.job.job_id)
 
 
 async def test_a_job_cannot_succeed_without_having_started(store, db):
     job = new_job()
     await store.insert(job)
-    with pytest.raises(asyncpg.CheckViolationError, match="without having started"):
+    with pytest.raises(asyncpg.CheckViolationError, match="cannot go from queued"):
         await db.execute(
             "UPDATE jobs SET status = 'succeeded', finished_at = now(), result = '1' WHERE id = $1",
-            job.job_id,
+            job.job.job_id,
         )
 
 
 async def test_jobs_lie_in_the_partition_of_their_day(store, db):
     job = new_job()
     await store.insert(job)
-    table = await db.fetchval("SELECT tableoid::regclass::text FROM jobs WHERE id = $1", job.job_id)
-    assert table == f"jobs_{job.created_at:%Y%m%d}"
+    table = await db.fetchval("SELECT tableoid::regclass::text FROM jobs WHERE id = $1", job.job.job_id)
+    assert table == f"jobs_{job.job.created_at:%Y%m%d}"
 
 
 async def test_partitions_reach_a_week_ahead_and_are_made_once(store, db):
@@ -174,7 +189,7 @@ async def test_connections_that_were_ended_cost_no_caller_anything(store, db):
         async with asyncio.timeout(5):
             while True:
                 with contextlib.suppress(StoreUnavailable):
-                    assert await store.get(job.job_id, "default")
+                    assert await store.get(job.job.job_id, "default")
                     break
 
 
@@ -188,12 +203,12 @@ async def test_an_insert_that_is_sent_twice_is_one_job(store, db):
 async def test_the_next_attempt_begins_once(store, db):
     job = new_job()
     await store.insert(job)
-    assert await store.requeue(job.job_id, 1, OWNER)
-    assert await store.requeue(job.job_id, 1, OWNER)  # sent again: the same attempt
-    assert await db.fetchval("SELECT attempt FROM jobs WHERE id = $1", job.job_id) == 2
-    assert not await store.requeue(job.job_id, 1, uuid4())
+    assert await store.requeue(requeue(job))
+    assert await store.requeue(requeue(job))  # sent again: the same attempt
+    assert await db.fetchval("SELECT attempt FROM jobs WHERE id = $1", job.job.job_id) == 2
+    assert not await store.requeue(requeue(job, owner=uuid4()))
     await store.complete(completion(job, attempt=2))
-    assert not await store.requeue(job.job_id, 2, OWNER)
+    assert not await store.requeue(requeue(job, attempt=2))
 
 
 async def test_a_completion_waits_for_the_database_to_return(store, monkeypatch):
@@ -206,12 +221,18 @@ async def test_a_completion_waits_for_the_database_to_return(store, monkeypatch)
         def __init__(self):
             self.failures = iter([ConnectionRefusedError(), TimeoutError()])
 
-        async def fetch(self, *args):
+        async def fetch(self, *args, **more):
             for failure in self.failures:
                 raise failure
-            return await pool.fetch(*args)
+            return await pool.fetch(*args, **more)
 
-    pool = store._pool
-    monkeypatch.setattr(store, "_pool", AwayTwice())
-    assert await store.complete(completion(job)) is True
+        async def fetchval(self, *args, **more):
+            return await pool.fetchval(*args, **more)
+
+        def get_max_size(self):
+            return 0
+
+    pool = store.connections.pool
+    monkeypatch.setattr(store.connections, "pool", AwayTwice())
+    assert await store.complete(completion(job)) is not None
     monkeypatch.undo()

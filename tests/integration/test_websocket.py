@@ -7,7 +7,6 @@ import pytest
 import websockets
 
 from satellite.api import websocket as module
-from satellite.events import model_channel
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 
@@ -32,8 +31,7 @@ async def test_a_watched_job_is_seen_queued_running_succeeded(node, body):
     async with websockets.connect(node.ws_url) as socket:
         job_id = await submit(node, body)
         await send(socket, subscribe={"job_id": job_id}, ref=7)
-        first = await receive(socket, type="job", job_id=job_id, status="queued")
-        assert first["job"]["result"] is None
+        await receive(socket, type="job", job_id=job_id, status="queued", id="1.0", job=None)
         await receive(socket, type="job", job_id=job_id, status="running", attempt=1)
         node.replica.gate.set()
         last = await receive(socket, type="job", job_id=job_id, status="succeeded")
@@ -54,12 +52,13 @@ async def test_events_reach_the_other_ingress(nodes, body):
         assert last["job"]["result"] == {"forecast": [2.5, 2.5]}
 
 
-async def test_a_finished_job_is_told_at_once_and_once(node, body):
+async def test_a_finished_job_tells_all_its_steps_once(node, body):
     job_id = await submit(node, body)
     await node.http.get(f"/api/v1/inference/result/{job_id}", params={"wait_s": 10})
     async with websockets.connect(node.ws_url) as socket:
         await send(socket, subscribe={"job_id": job_id})
-        await receive(socket, type="job", status="succeeded")
+        for status in ("queued", "running", "succeeded"):
+            await receive(socket, type="job", status=status)
         await send(socket, ping=1)
         await receive(socket, type="pong", ping=1)
 
@@ -149,7 +148,7 @@ async def test_a_slow_reader_is_let_go_and_others_are_not_held_up(node, body, mo
         await send(quick, submit=body)
         await receive(quick, type="accepted")
     async with asyncio.timeout(10):
-        while model_channel("moving_average") in node.service.events._watchers:
+        while node.watching._log._readers:
             await asyncio.sleep(0.05)
     slow.transport.abort()
 

@@ -13,14 +13,20 @@ WINDOW_S = 0.05
 
 
 class Request:
-    def __init__(self, data, *, flush=False, alone=False):
-        self.data, self.config, self.flush, self.alone = data, {}, flush, alone
-        self.abandoned = False
+    def __init__(self, data, *, flush=False, suspect=False, level=4):
+        self.data, self.config, self.level, self.suspect = data, {}, level, suspect
+        self.urgent = FlushReason.FLUSH if flush is True else flush or None
+        self.wanted = True
+        self.fill_s = None
         self.started = False
         self.done = asyncio.get_running_loop().create_future()
 
-    def dispatched(self):
+    def is_wanted(self):
+        return self.wanted
+
+    def dispatched(self, fill_s):
         self.started = True
+        self.fill_s = fill_s
 
     def finished(self, outcome, batch):
         self.done.set_result((outcome, batch))
@@ -197,19 +203,20 @@ async def test_one_failed_request_leaves_its_mates_alone():
 async def test_a_request_that_must_be_alone_shares_no_chunk():
     replicas = Replicas()
     queue = queue_for(replicas)
-    requests = [Request(0), Request(1, alone=True), Request(2, alone=True), Request(3), Request(4)]
+    requests = [Request(0), Request(1, suspect=True), Request(2, suspect=True), Request(3), Request(4)]
     for request in requests:
         queue.put(request)
     await asyncio.gather(*(request.done for request in requests))
-    assert [[data for data, _ in chunk.items] for chunk in replicas.chunks] == [[0], [1], [2], [3, 4]]
-    assert [chunk.alone for chunk in replicas.chunks] == [False, True, True, False]
+    # Suspects one at a time; the others do not wait for them to be cleared.
+    assert [[data for data, _ in chunk.items] for chunk in replicas.chunks] == [[1], [2], [0, 3, 4]]
+    assert [chunk.alone for chunk in replicas.chunks] == [True, True, False]
 
 
 async def test_who_has_gone_is_not_computed():
     replicas = Replicas()
     queue = queue_for(replicas)
     gone, here = Request("gone", flush=True), Request("here", flush=True)
-    gone.abandoned = True
+    gone.wanted = False
     queue.put(gone)
     queue.put(here)
     await here.done

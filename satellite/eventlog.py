@@ -1,0 +1,160 @@
+"""The event log: every step of every job, in one order that all ingresses agree on.
+
+Each step is a row of `events`, written by the statement that makes the step. Rows are ordered by
+(transaction, sequence) and read only up to the oldest transaction that is still running: what is read is
+complete, so a position in the log is all a client needs to go on anywhere, on any ingress, without a gap and
+without anything twice. While somebody watches, one task per ingress follows the log and hands its events to
+all who do.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncGenerator
+
+from satellite.errors import CursorExpired, SlowReader, StoreUnavailable
+from satellite.store import LogEvent, Store
+
+Position = tuple[int, int]
+
+# Rows that are read at a time.
+PAGE = 500
+# How often the log is looked at if nobody says that it has grown.
+POLL_S = 1.0
+# It has grown, yet an older transaction may still be running and hide the newest rows: look again after
+# these.
+RETRY_S = (0.01, 0.02, 0.05, 0.1, 0.2)
+# Under load many write at the same time: one look shows what they all wrote.
+GATHER_S = 0.003
+MAX_UNREAD = 10_000
+
+
+class EventLog:
+    """Follows the log for the watchers of this process.
+
+    Args:
+        store: where the log is.
+        tenant: whose events are read.
+    """
+
+    def __init__(self, store: Store, *, tenant: str) -> None:
+        self._store = store
+        self._tenant = tenant
+        self._readers: set[_Reader] = set()
+        self._position: Position = (0, 0)
+        self._grown = asyncio.Event()
+        self._joining = asyncio.Lock()
+        self._task: asyncio.Task[None] | None = None
+
+    def grew(self, _value: str = "") -> None:
+        """Somebody has written to the log."""
+        self._grown.set()
+
+    async def close(self) -> None:
+        """Stop following."""
+        if self._task is not None:
+            self._task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._task
+
+    async def check(self, after: Position) -> None:
+        """Whether reading can go on after this position.
+
+        Raises:
+            CursorExpired: events after it are no longer kept.
+        """
+        if after[0] < await self._store.log_horizon():
+            raise CursorExpired(
+                f"the events after {after[0]}-{after[1]} are no longer kept; start without an id, and list "
+                "the jobs for what was missed"
+            )
+
+    async def read(self, *, model_name: str | None, after: Position) -> AsyncGenerator[LogEvent]:
+        """All events after a position, and then every new one as it comes.
+
+        Raises:
+            CursorExpired: events after this position are no longer kept.
+            SlowReader: whoever iterates cannot keep up.
+            StoreUnavailable: PostgreSQL does not answer.
+        """
+        await self.check(after)
+        reader = _Reader(model_name)
+        await self._join(reader)
+        try:
+            joined_at = self._position  # what comes through the reader is after this
+            position = after
+            while position < joined_at:
+                page = await self._store.read_log(self._tenant, position, model_name=model_name, limit=PAGE)
+                for event in page:
+                    if event.position > joined_at:
+                        break
+                    yield event
+                position = page[-1].position if len(page) == PAGE else joined_at
+            while True:
+                yield await reader.get()
+        finally:
+            self._readers.discard(reader)
+
+    async def _join(self, reader: _Reader) -> None:
+        async with self._joining:
+            if self._task is None or self._task.done():
+                self._position = await self._store.log_position()
+                self._readers.add(reader)
+                self._task = asyncio.create_task(self._follow())
+            else:
+                self._readers.add(reader)
+
+    async def _follow(self) -> None:
+        delays = iter(RETRY_S)
+        while self._readers:
+            self._grown.clear()
+            page: list[LogEvent] = []
+            with contextlib.suppress(StoreUnavailable):
+                page = await self._store.read_log(self._tenant, self._position, limit=PAGE)
+            for event in page:
+                self._position = event.position
+                for reader in self._readers:
+                    reader.deliver(event)
+            if len(page) == PAGE:
+                continue
+            try:
+                async with asyncio.timeout(next(delays, POLL_S)):
+                    await self._grown.wait()
+                delays = iter(RETRY_S)
+                await asyncio.sleep(GATHER_S)
+            except TimeoutError:
+                pass
+
+
+class _Reader:
+    """A bounded queue of events of one watcher."""
+
+    def __init__(self, model_name: str | None) -> None:
+        self._model_name = model_name
+        self._queue: asyncio.Queue[LogEvent] = asyncio.Queue(MAX_UNREAD)
+        self._overflowed = False
+
+    def deliver(self, event: LogEvent) -> None:
+        """Add an event, if it is one of those asked for."""
+        if self._model_name is not None and event.model_name != self._model_name:
+            return
+        if self._overflowed:
+            return  # what follows would come after a gap
+        try:
+            self._queue.put_nowait(event)
+        except asyncio.QueueFull:
+            self._overflowed = True
+
+    async def get(self) -> LogEvent:
+        """The next event.
+
+        Raises:
+            SlowReader: events were lost because this reader is too slow.
+        """
+        if self._overflowed and self._queue.empty():
+            raise SlowReader(
+                f"more than {MAX_UNREAD} events are waiting to be read; connect again with the last id, and "
+                "read faster"
+            )
+        return await self._queue.get()

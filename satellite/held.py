@@ -1,0 +1,385 @@
+"""The jobs that this ingress holds: from their commit, through their attempts, to the record of their end.
+
+The writes of one job never overtake each other: its start is on record before its end or its next attempt is
+written, and only one thing ends it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from uuid import UUID
+
+import orjson
+
+from satellite.batching import FlushReason, Outcome
+from satellite.catalog import Catalog
+from satellite.dispatch import Batch, ModelQueue
+from satellite.errors import Cancelled, DeadlinePassed, InferenceError, ReplicaDied, SatelliteError
+from satellite.events import EventHub
+from satellite.jobs import Job, JobStatus, Step, ended_attempt
+from satellite.metrics import Metrics
+from satellite.requests import JobRequest
+from satellite.store import Completion, Requeue, Start, Store, StoredJob
+from satellite.tasks import Background
+
+logger = logging.getLogger(__name__)
+
+# A job that computes for less than this is never written as `running` first: its completion says it all.
+START_WRITE_DELAY_S = 0.05
+# Callers mostly ask for a result on the ingress that has just recorded it: these are answered from memory.
+RECENT_JOBS = 1000
+
+
+class HeldJobs:
+    """The jobs of one ingress.
+
+    Args:
+        owner: the lease that jobs are held under now.
+        catalog: the models' settings.
+        queues: where jobs wait for a batch.
+        store: where everything is recorded.
+        events: whom it is told.
+        metrics: where it is counted.
+        recent_s: how long an ended job is answered from memory, at most.
+    """
+
+    def __init__(
+        self,
+        owner: Callable[[], UUID],
+        *,
+        catalog: Catalog,
+        queues: Mapping[str, ModelQueue],
+        store: Store,
+        events: EventHub,
+        metrics: Metrics,
+        recent_s: float,
+    ) -> None:
+        self.size_bytes = 0
+        self._owner = owner
+        self._catalog = catalog
+        self._queues = queues
+        self._store = store
+        self._events = events
+        self._metrics = metrics
+        self._recent_s = recent_s
+        self._requests: dict[UUID, JobRequest] = {}
+        self._recent: OrderedDict[UUID, Job] = OrderedDict()  # the last ones that ended here
+        self._background = Background()
+
+    @property
+    def owner(self) -> UUID:
+        """The lease that jobs are held under now."""
+        return self._owner()
+
+    @property
+    def ids(self) -> list[UUID]:
+        """The jobs that are held."""
+        return list(self._requests)
+
+    def find(self, job_id: UUID) -> Job | None:
+        """The job as it is now, if it is held here or has just ended here."""
+        request = self._requests.get(job_id)
+        if request is not None:
+            return request.job
+        job = self._recent.get(job_id)
+        if job is not None and job.finished_at is not None:
+            if (datetime.now(UTC) - job.finished_at).total_seconds() <= self._recent_s:
+                return job
+            del self._recent[job_id]
+        return None
+
+    # In
+
+    def hold(self, request: JobRequest, *, waited_s: float = 0) -> None:
+        """Queue a stored job, for its first attempt or a further one."""
+        if request.owner != self.owner:
+            self._forget(request)
+            return  # the lease was lost meanwhile: whoever claims the job runs it
+        job = request.job
+        self._add(request)
+        if self.expire_if_late(request):
+            return
+        queue = self._queues[job.model_name]
+        if job.deadline_at is not None:
+            left_s = (job.deadline_at - datetime.now(UTC)).total_seconds()
+            if left_s <= queue.batching.batch_wait_timeout_s and request.urgent is None:
+                request.urgent = FlushReason.DEADLINE
+            request.timer = asyncio.get_running_loop().call_later(left_s, self._deadline_came, request)
+        queue.put(request, waited_s=waited_s)
+
+    def adopt(self, stored: StoredJob) -> None:
+        """Hold a job that was claimed from the database."""
+        job = stored.job
+        request = JobRequest(
+            self,
+            job,
+            data=orjson.loads(stored.input),
+            config=orjson.loads(stored.config),
+            size_bytes=len(stored.input),
+            owner=self.owner,
+            ready_at_s=(job.run_at or job.created_at).timestamp(),
+            # One that has been tried before may be what killed the replicas it ran on.
+            suspect=job.attempt > 1,
+        )
+        if job.cancel_requested:
+            self._add(request)
+            self._end(request, JobStatus.CANCELLED, Cancelled("it was cancelled before it started"))
+        else:
+            self.hold(request, waited_s=max(0.0, time.time() - request.ready_at_s))
+
+    # Through its attempts
+
+    def started(self, request: JobRequest) -> None:
+        """A replica has been given the job."""
+        request.stop_timer()
+        request.job = replace(request.job, status=JobStatus.RUNNING, started_at=datetime.now(UTC))
+        asyncio.get_running_loop().call_later(START_WRITE_DELAY_S, self._record_start, request, request.job)
+
+    def _record_start(self, request: JobRequest, job: Job) -> None:
+        if request.job is job and not request.ended and request.requeue_write is None:
+            request.start_write = self._background.spawn(self._write_start(request, job))
+
+    async def _write_start(self, request: JobRequest, job: Job) -> None:
+        assert job.started_at is not None
+        await self._store.start(
+            Start(job_id=job.job_id, attempt=job.attempt, owner=request.owner, started_at=job.started_at)
+        )
+        self.publish(job, job.started_at)
+
+    def finished(self, request: JobRequest, outcome: Outcome, batch: Batch) -> None:
+        """A job has its outcome: record it, or begin the next attempt."""
+        error = outcome.error
+        if request.ended:
+            return  # it was cancelled meanwhile: the result is discarded
+        if error is not None and error.retryable and request.job.attempt < request.job.max_attempts:
+            request.requeue_write = self._background.spawn(self._retry(request, error, batch))
+            return
+        status = JobStatus.SUCCEEDED
+        if error is not None:
+            status = JobStatus.DEAD if error.retryable else JobStatus.FAILED
+        self._end(request, status, error, outcome=outcome, batch=batch)
+
+    async def _retry(self, request: JobRequest, error: InferenceError, batch: Batch) -> None:
+        """Begin the next attempt after a while; alone, if this job may be what killed its replica."""
+        job = request.job
+        config = self._catalog[job.model_name].config
+        delay_s = min(config.retry_delay_s * 2 ** (job.attempt - 1), config.max_retry_delay_s)
+        delay_s *= random.uniform(0.5, 1.5)
+        ended_at = datetime.now(UTC)
+        start_recorded = await self._start_recorded(request)
+        ended = ended_attempt(
+            job,
+            owner=request.owner,
+            ended_at=ended_at,
+            code=error.code,
+            detail=error.detail,
+            replica_id=batch.result and batch.result.replica_id,
+        )
+        is_held = await self._store.requeue(
+            Requeue(
+                job_id=job.job_id,
+                attempt=job.attempt,
+                owner=request.owner,
+                started_at=job.started_at,
+                start_recorded=start_recorded,
+                ended=ended.decode(),
+                delay_s=delay_s,
+            )
+        )
+        request.start_write = request.requeue_write = None
+        if not is_held:
+            self._forget(request)
+            return
+        logger.warning(
+            "An attempt failed; the job is run again.",
+            extra={
+                "action": "job_retried",
+                "job_id": str(job.job_id),
+                "model": job.model_name,
+                "attempt": job.attempt,
+                "error": error.code,
+            },
+        )
+        if not start_recorded and job.started_at is not None:
+            self.publish(job, job.started_at)
+        request.job = replace(
+            job,
+            status=JobStatus.QUEUED,
+            attempt=job.attempt + 1,
+            started_at=None,
+            run_at=ended_at + timedelta(seconds=delay_s),
+            attempts=b"[" + ended + b"]" if job.attempts is None else job.attempts[:-1] + b"," + ended + b"]",
+        )
+        request.suspect = isinstance(error, ReplicaDied)
+        request.ready_at_s = time.time() + delay_s
+        self.publish(request.job, ended_at)
+        request.timer = asyncio.get_running_loop().call_later(delay_s, self._backoff_over, request)
+
+    def _backoff_over(self, request: JobRequest) -> None:
+        request.timer = None
+        if not request.ended:
+            self.hold(request)
+
+    # Out
+
+    def cancel(self, job_id: UUID) -> asyncio.Task[bool] | None:
+        """Cancel a job that is held. One that waits never runs; of one that runs the result is discarded.
+
+        Returns:
+            The recording of it, which is True once it is cancelled; None if it is not held, or is ending.
+        """
+        request = self._requests.get(job_id)
+        if request is None or request.ended or request.owner != self.owner:
+            return None
+        if request.requeue_write is not None:
+            return self._background.spawn(self._cancel_after_requeue(request))
+        return self._cancel(request)
+
+    def _cancel(self, request: JobRequest) -> asyncio.Task[bool]:
+        self._queues[request.job.model_name].remove(request)
+        runs = request.job.status is JobStatus.RUNNING
+        detail = "it was cancelled while it ran" if runs else "it was cancelled before it started"
+        return self._end(request, JobStatus.CANCELLED, Cancelled(detail))
+
+    async def _cancel_after_requeue(self, request: JobRequest) -> bool:
+        if request.requeue_write is not None:
+            await request.requeue_write
+        if request.ended or self._requests.get(request.job.job_id) is not request:
+            return False
+        return await self._cancel(request)
+
+    def expire_if_late(self, request: JobRequest) -> bool:
+        """End a job that must not start any more; True if it is one."""
+        deadline_at = request.job.deadline_at
+        if deadline_at is None or datetime.now(UTC) < deadline_at:
+            return False
+        self._end(request, JobStatus.EXPIRED, DeadlinePassed("its deadline passed before it could start"))
+        return True
+
+    def _deadline_came(self, request: JobRequest) -> None:
+        request.timer = None
+        # The loop's clock and the calendar's may differ a little: the job is late now.
+        if self._queues[request.job.model_name].remove(request) and request.owner == self.owner:
+            error = DeadlinePassed("its deadline passed before it could start")
+            self._end(request, JobStatus.EXPIRED, error)
+
+    def _end(
+        self,
+        request: JobRequest,
+        status: JobStatus,
+        error: InferenceError | None,
+        *,
+        outcome: Outcome | None = None,
+        batch: Batch | None = None,
+    ) -> asyncio.Task[bool]:
+        """Record how a job ended. From here on nothing else can end it."""
+        request.ended = True
+        request.stop_timer()
+        return self._background.spawn(self._record(request, status, error, outcome, batch))
+
+    async def _record(
+        self,
+        request: JobRequest,
+        status: JobStatus,
+        error: InferenceError | None,
+        outcome: Outcome | None,
+        batch: Batch | None,
+    ) -> bool:
+        start_recorded = await self._start_recorded(request)
+        job, run = request.job, request.run(batch)
+        result = batch and batch.result
+        started_at = datetime.fromtimestamp(result.started_at_s, UTC) if result else job.started_at
+        output = outcome.output if outcome else None
+        problem = None if error is None else error_json(error)
+        finished_at = await self._store.complete(
+            Completion(
+                job_id=job.job_id,
+                attempt=job.attempt,
+                owner=request.owner,
+                status=status,
+                started_at=started_at,
+                start_recorded=start_recorded,
+                model_version=result.model_version if result else None,
+                result=None if output is None else output.decode(),
+                error=None if problem is None else problem.decode(),
+                run=run,
+            )
+        )
+        self._forget(request)
+        if finished_at is None:
+            logger.warning(
+                "A result was discarded: this attempt no longer holds the job.",
+                extra={"action": "stale_completion", "job_id": str(job.job_id), "attempt": job.attempt},
+            )
+            return False
+        ended = replace(
+            job,
+            status=status,
+            started_at=started_at,
+            finished_at=finished_at,
+            model_version=result.model_version if result else None,
+            result=output,
+            error=problem,
+            run=run,
+        )
+        self._recent[job.job_id] = ended
+        if len(self._recent) > RECENT_JOBS:
+            self._recent.popitem(last=False)
+        self._metrics.job_finished(job.model_name, status, (finished_at - job.created_at).total_seconds())
+        self.publish(ended, finished_at)
+        return True
+
+    async def _start_recorded(self, request: JobRequest) -> bool:
+        """Whether this attempt's start is on record; waits if it is being written."""
+        if request.start_write is None:
+            return False
+        await request.start_write
+        return True
+
+    def publish(self, job: Job, at: datetime) -> None:
+        """Tell who watches the job that it has come to where it is now."""
+        step = Step(attempt=job.attempt, status=job.status, at=at)
+        self._events.publish(job.job_id, step, job.to_json() if job.status.is_terminal else None)
+
+    # All of them
+
+    def drop_waiting(self) -> None:
+        """The lease was lost: what waits is others' now. What runs is fenced when it ends."""
+        for queue in self._queues.values():
+            queue.clear_jobs()
+        for request in list(self._requests.values()):
+            if not request.ended and request.job.status is JobStatus.QUEUED:
+                request.stop_timer()
+                self._forget(request)
+
+    async def finish(self) -> None:
+        """Stop the timers, and wait until everything that has ended is recorded."""
+        for request in self._requests.values():
+            request.stop_timer()
+        await self._background.finish()
+
+    def forget_recent(self, job_id: str) -> None:
+        """It was deleted."""
+        self._recent.pop(UUID(job_id), None)
+
+    def _add(self, request: JobRequest) -> None:
+        before = self._requests.get(request.job.job_id)
+        self._requests[request.job.job_id] = request
+        self.size_bytes += request.size_bytes - (before.size_bytes if before else 0)
+
+    def _forget(self, request: JobRequest) -> None:
+        if self._requests.get(request.job.job_id) is request:
+            del self._requests[request.job.job_id]
+            self.size_bytes -= request.size_bytes
+
+
+def error_json(error: SatelliteError) -> bytes:
+    """The wire form of a job's error."""
+    return orjson.dumps({"code": error.code, "title": error.title, "detail": error.detail})

@@ -1,0 +1,109 @@
+"""What is written to the job store, one class per kind of write."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from uuid import UUID
+
+from satellite.jobs import Job, JobStatus, Run
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IdempotencyKey:
+    """A caller's own name for a request: sent twice, it makes one job."""
+
+    key: str
+    digest: bytes  # of everything the request asks for
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewJob:
+    """A job to insert.
+
+    Attributes:
+        job: as it is when it is new.
+        input: JSON.
+        config: JSON.
+        owner: the ingress that holds it from the start; None: it waits in the database.
+        idempotency: the caller's key, if there is one.
+    """
+
+    job: Job
+    input: str
+    config: str
+    owner: UUID | None
+    idempotency: IdempotencyKey | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredJob:
+    """A job with what it was given."""
+
+    job: Job
+    input: str  # JSON
+    config: str  # JSON
+    rank_at: datetime  # its place among those that wait
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Start:
+    """A job that has begun to compute."""
+
+    job_id: UUID
+    attempt: int
+    owner: UUID
+    started_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Completion:
+    """How an attempt ended its job. Counts only while `(job_id, attempt, owner)` still holds the job."""
+
+    job_id: UUID
+    attempt: int
+    owner: UUID
+    status: JobStatus
+    started_at: datetime | None = None
+    start_recorded: bool = False  # a `Start` of this attempt was written before
+    model_version: str | None = None
+    result: str | None = None  # JSON
+    error: str | None = None  # JSON
+    run: Run = field(default_factory=Run)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Requeue:
+    """How an attempt ended that is followed by another, in the same hands."""
+
+    job_id: UUID
+    attempt: int
+    owner: UUID
+    started_at: datetime | None
+    start_recorded: bool
+    ended: str  # JSON: `jobs.ended_attempt`
+    delay_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobFilter:
+    """Which jobs a list shows; what is None or empty does not matter."""
+
+    model_name: str | None = None
+    statuses: tuple[JobStatus, ...] = ()
+    labels: tuple[str, ...] = ()  # "key=value"; all of them
+    created_after: datetime | None = None
+    created_before: datetime | None = None
+    parent_id: UUID | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LogEvent:
+    """One row of the event log. `position` orders it among all."""
+
+    position: tuple[int, int]
+    job_id: UUID
+    model_name: str
+    status: JobStatus
+    attempt: int
+    at: datetime

@@ -1,0 +1,42 @@
+"""Work that goes on after the call that began it, and must be waited for at the end."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Coroutine
+from typing import Any, TypeVar
+
+from satellite.errors import SatelliteError
+
+logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+
+class Background:
+    """Tasks that nobody else holds on to."""
+
+    def __init__(self) -> None:
+        self._tasks: set[asyncio.Task[Any]] = set()
+
+    def spawn(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
+        """Begin some work."""
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._done)
+        return task
+
+    def _done(self, task: asyncio.Task[Any]) -> None:
+        self._tasks.discard(task)
+        # Errors made on purpose are for whoever awaits the task, who may have gone.
+        error = None if task.cancelled() else task.exception()
+        if error is not None and not isinstance(error, SatelliteError):
+            logger.error(
+                "Work in the background failed.", exc_info=error, extra={"action": "background_failed"}
+            )
+
+    async def finish(self) -> None:
+        """Wait until all of it is done, and what it began, too."""
+        while self._tasks:
+            await asyncio.gather(*self._tasks, return_exceptions=True)

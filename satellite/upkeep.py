@@ -1,0 +1,80 @@
+"""What an ingress does now and then, beside the way of a job: recover, expire, count, forget."""
+
+from __future__ import annotations
+
+import logging
+import time
+from typing import TYPE_CHECKING
+from uuid import UUID
+
+from satellite.events import Wake
+from satellite.jobs import DEFAULT_TENANT
+from satellite.settings import Settings
+
+if TYPE_CHECKING:
+    from satellite.service import Service
+
+logger = logging.getLogger(__name__)
+
+HOUSEKEEPING_S = 3600.0
+# Strays are looked for until they are older than a minute, from which on they are taken for strays.
+STRAYS_S = 120.0
+
+
+class Upkeep:
+    """Runs after every heartbeat of the lease.
+
+    Args:
+        service: whose jobs and queues these are.
+        settings: how long things are kept.
+    """
+
+    def __init__(self, service: Service, settings: Settings) -> None:
+        self._service = service
+        self._settings = settings
+        self._housekeeping_due = 0.0  # monotonic seconds
+        self._strays_until = 0.0
+
+    def expect_strays(self) -> None:
+        """A write failed, and may have been committed: what is owned here may not be held here."""
+        self._strays_until = time.monotonic() + STRAYS_S
+
+    async def run(self) -> None:
+        """One round."""
+        service = self._service
+        dead, freed = await service.lease.recover()
+        for job_id, _ in dead:
+            await self._tell(job_id)
+        for model_name in {model_name for _, model_name in freed}:
+            service.events.wake(Wake.WORK, model_name)
+        for job_id, _ in await service.store.expire():
+            await self._tell(job_id)
+        for job_id in await service.store.cancels_requested(service.owner):
+            service.held.cancel(job_id)
+        if time.monotonic() < self._strays_until:
+            for model_name in await service.store.release_strays(service.owner, service.held.ids):
+                service.events.wake(Wake.WORK, model_name)
+        waiting = await service.store.waiting_elsewhere(service.owner)
+        for name, queue in service.queues.items():
+            queue.elsewhere = waiting.get(name, 0)
+        if time.monotonic() >= self._housekeeping_due:
+            self._housekeeping_due = time.monotonic() + HOUSEKEEPING_S
+            await self._keep_house()
+
+    async def _tell(self, job_id: UUID) -> None:
+        """Tell the watchers of a job whose end was recorded without its being held."""
+        job = await self._service.store.get(job_id, DEFAULT_TENANT)
+        if job is not None and job.finished_at is not None:
+            self._service.held.publish(job, job.finished_at)
+
+    async def _keep_house(self) -> None:
+        settings = self._settings
+        await self._service.store.ensure_partitions()
+        dropped = await self._service.store.drop_partitions(
+            retention_days=settings.retention_days, log_days=settings.event_retention_days
+        )
+        await self._service.store.forget(keys_after_s=settings.idempotency_hours * 3600)
+        if dropped:
+            logger.info(
+                "Old days were dropped.", extra={"action": "partitions_dropped", "tables": ", ".join(dropped)}
+            )
