@@ -63,7 +63,7 @@ async def events(
 async def open_stream(
     context: ApiContext, job_id: UUID | None, model_name: str | None, after: tuple[int, int] | None
 ) -> AsyncGenerator[Event]:
-    """The events of one job, one model or all, after the one with this id; without one: all, or from now on."""
+    """The events of a job, a model or all, after the one with this id; without one: all, or from now on."""
     if job_id is not None:
         return context.watching.job_events(job_id, after=after or BEFORE_ALL)
     return context.watching.log_events(model_name=model_name, after=after or await context.watching.now())
