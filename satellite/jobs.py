@@ -18,6 +18,8 @@ MAX_PRIORITY = 9
 # within nine steps after it, and by no later one.
 PRIORITY_STEP = timedelta(seconds=30)
 
+MAX_DETAIL = 2000
+
 
 class JobStatus(StrEnum):
     """The states of a job. The allowed steps between them are enforced in SQL (`migrations/versions`)."""
@@ -149,10 +151,15 @@ def ended_attempt(
             "started_at": job.started_at,
             "ended_at": ended_at,
             "code": code,
-            "detail": detail,
+            "detail": storable(detail),
             "replica_id": replica_id,
         }
     )
+
+
+def storable(text: str) -> str:
+    """A text from a model in a form that JSON and PostgreSQL can hold, and no longer than anybody reads."""
+    return text[:MAX_DETAIL].encode("utf-8", "replace").decode().replace("\x00", "")
 
 
 def labels_to_dict(labels: tuple[str, ...]) -> dict[str, str]:

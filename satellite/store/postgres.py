@@ -30,6 +30,7 @@ LABEL_SEPARATOR = "\x1f"
 # Orphans that are moved in one statement; the next one follows at once.
 ORPHANS_AT_A_TIME = 1000
 
+T = TypeVar("T")
 R = TypeVar("R")
 Models = set[str]
 Verdict = UUID | IdempotencyConflict
@@ -40,10 +41,10 @@ class Store(Reading):
 
     def __init__(self, connections: Connections) -> None:
         super().__init__(connections)
-        self._inserts: GroupCommit[NewJob, Verdict] = GroupCommit(self._insert)
-        self._starts: GroupCommit[Start, None] = GroupCommit(self._start)
-        self._completions: GroupCommit[Completion, datetime | None] = GroupCommit(self._complete)
-        self._requeues: GroupCommit[Requeue, bool] = GroupCommit(self._requeue)
+        self._inserts: GroupCommit[NewJob, Verdict] = _grouped(self._insert)
+        self._starts: GroupCommit[Start, None] = _grouped(self._start)
+        self._completions: GroupCommit[Completion, datetime | None] = _grouped(self._complete)
+        self._requeues: GroupCommit[Requeue, bool] = _grouped(self._requeue)
         self._partitions_until = datetime.now(UTC)
 
     @classmethod
@@ -316,6 +317,10 @@ class Store(Reading):
             moved += [(row["id"], row["model_name"]) for row in rows]
             if len(rows) < ORPHANS_AT_A_TIME:
                 return moved
+
+
+def _grouped(write: Callable[[Sequence[T]], Awaitable[Sequence[R]]]) -> GroupCommit[T, R]:
+    return GroupCommit(write, shared=StoreUnavailable)
 
 
 def _columns(jobs: Sequence[NewJob]) -> list[list[Any]]:
