@@ -41,7 +41,8 @@ SELECT (lpad(to_hex((extract(epoch FROM at) * 1000)::bigint), 12, '0') || '7' ||
         || '8' || substr(md5('x' || n), 1, 15))::uuid,
        'default',
        CASE WHEN n % 10000 = 0 THEN 'rare' WHEN n % 3 = 0 THEN 'other' ELSE 'common' END,
-       status::job_status, 1, 3, $4::uuid, at, at, at + interval '2 s', '1.0.0', 8, 'full', $5::json, $6::json,
+       status::job_status, 1, 3, $4::uuid, at, at, at + interval '2 s', '1.0.0', 8, 'full', $5::json,
+       $6::json,
        CASE WHEN status = 'succeeded' THEN '{"forecast":[1,2,3,4,5]}'::json END,
        CASE WHEN status <> 'succeeded' THEN '{"code":"model_failed"}'::json END, at, at,
        CASE WHEN n % 100 = 0 THEN ARRAY['site=' || n % 7, 'device=' || n % 50000] END, 'r', 0.1, 0.1, 0.1, 0.1
