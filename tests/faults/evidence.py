@@ -195,16 +195,19 @@ async def read_jobs(db: asyncpg.Connection, since_s: float, model_name: str = "p
     return [_job_row(dict(row)) for row in rows]
 
 
-async def collect(db: asyncpg.Connection, since_s: float, features: Features, **more: Any) -> Evidence:
+async def collect(
+    db: asyncpg.Connection, since_s: float, features: Features, model_name: str = "probe", **more: Any
+) -> Evidence:
     """Read the tables.
 
     Args:
         db: a connection to the system's database.
         since_s: what is older belongs to others.
         features: which tables there are.
+        model_name: whose jobs.
         more: the rest of the evidence.
     """
-    jobs = await read_jobs(db, since_s)
+    jobs = await read_jobs(db, since_s, model_name)
     ids = [job.job_id for job in jobs]
     transitions = await db.fetch(
         "SELECT * FROM faults_audit WHERE job_id = ANY($1::uuid[]) ORDER BY seq", ids
@@ -248,10 +251,10 @@ def _job_row(row: dict[str, Any]) -> JobRow:
         attempt=row["attempt"],
         max_attempts=row["max_attempts"],
         created_at_s=row["created_at"].timestamp(),
-        nonce=given.get("nonce"),
-        op=given.get("op", "echo"),
-        result_nonce=result.get("nonce"),
-        error_code=error.get("code"),
+        nonce=_nonce(given),
+        op=given.get("op", "echo") if isinstance(given, dict) else "echo",
+        result_nonce=_nonce(result),
+        error_code=error.get("code") if error else None,
         owner=_text(row["owner"]),
         model_name=row["model_name"],
         model_version=row["model_version"],
@@ -273,9 +276,19 @@ def _transition(row: dict[str, Any]) -> Transition:
     return Transition(**row)
 
 
-def _parse(text: str | None) -> dict[str, Any]:
-    value = None if text is None else json.loads(text)
-    return value if isinstance(value, dict) else {}
+def _parse(text: str | None) -> Any:
+    return None if text is None else json.loads(text)
+
+
+def _nonce(payload: Any) -> str | None:
+    """Of the probe the nonce itself; of a constant series its value, which a moving average gives back."""
+    match payload:
+        case {"nonce": str(nonce)}:
+            return nonce
+        case [value, *_] | {"forecast": [value, *_]}:
+            return str(value)
+        case _:
+            return None
 
 
 def _seconds(at: Any) -> float | None:
