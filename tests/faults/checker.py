@@ -71,6 +71,10 @@ def every_acknowledged_job_ends(history: History, evidence: Evidence) -> Iterato
         elif not _may_end(job, cancel=job_id in asked_to_cancel):
             yield job_id, f"'{job.op}' ended {job.status} ({job.error_code}) in attempt {job.attempt}"
 
+    for read in history.of(ResultRead):
+        if read.status == "missing":
+            yield read.job_id, f"acknowledged, but {read.reader} was answered that there is no such job"
+
 
 def _may_end(job: JobRow, *, cancel: bool) -> bool:
     ends = {"raise": {"failed"}, "exit": {"dead"}, "flaky": {"succeeded", "failed", "dead"}}

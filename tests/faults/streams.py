@@ -72,6 +72,8 @@ def reads_go_forward(history: History) -> Iterator[Finding]:
     """A reader that polls never sees a job go back."""
     latest: dict[tuple[str, str], tuple[int, int]] = {}
     for read in history.of(ResultRead):
+        if read.status == "missing":
+            continue  # see invariant 1
         order = (read.attempt, RANKS[read.status])
         before = latest.get((read.reader, read.job_id), (0, -1))
         if order < before:

@@ -226,6 +226,7 @@ BROKEN = [
     (1, "never ended", [ack()], evidence(jobs=[job(status="running", created_at_s=NOW - 5)])),
     (1, "failed without a reason", [ack()], evidence(jobs=[job(status="failed", result_nonce=None)])),
     (1, "cancelled by nobody", [ack()], evidence(jobs=[job(**CANCELLED)])),
+    (1, "not found", [ack(), read("missing")], evidence(jobs=[job()])),
     (2, "read as another", [ack(), read("failed"), read(reader="s")], evidence(jobs=[job()])),
     (2, "read, then changed", [ack(), read("failed")], evidence(jobs=[job()])),
     (
