@@ -228,6 +228,7 @@ def attempts_are_bounded(_: History, evidence: Evidence) -> Iterator[Finding]:
 
 def events_are_in_order(history: History, evidence: Evidence) -> Iterator[Finding]:
     """8."""
+    yield from streams.stored_events(evidence)
     yield from streams.job_streams(history, evidence)
     yield from streams.model_streams(history, evidence)
     yield from streams.reads_go_forward(history)

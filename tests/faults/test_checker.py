@@ -165,7 +165,7 @@ KEPT = [
     ("8: goes on", [seen("queued"), seen("running", connection=2)], evidence(events=STEPS)),
     (
         "8: without ids a new connection begins anew",
-        [seen("running", event_id=None), seen("running", event_id=None, connection=2)],
+        [seen("running", event_id=None), seen("queued", event_id=None, connection=2)],
         evidence(),
     ),
     (
@@ -291,6 +291,10 @@ BROKEN = [
     (8, "a gap after a reconnect", [seen("queued"), seen("succeeded", connection=2)], evidence(events=STEPS)),
     (8, "another id", [seen("queued", event_id="7.0")], evidence(events=STEPS)),
     (8, "an event of no transition", [seen("queued"), seen("queued", attempt=2)], evidence(events=STEPS)),
+    (8, "no id, though there are events", [seen("queued", event_id=None)], evidence(events=STEPS)),
+    (8, "a step stored twice", [], evidence(jobs=[job()], events=[*STEPS, event("queued", seq=9)])),
+    (8, "an end not stored", [], evidence(jobs=[job()], events=STEPS[:2])),
+    (8, "backwards without ids", [seen("running", event_id=None), seen("queued", event_id=None)], evidence()),
     (8, "another end", [seen("failed", event_id=None)], evidence(jobs=[job()])),
     (
         8,
