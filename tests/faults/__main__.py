@@ -82,15 +82,25 @@ def table_of(reports: list[Report], seed: int) -> Table:
     """One line per scenario."""
     table = Table(title=f"Faults, seed {seed}")
     table.add_column("scenario")
-    for name in ("accepted", "refused", "unknown", "lost", "twice", "violations", "new work", "old work"):
+    for name in (
+        "accepted",
+        "refused",
+        "unknown",
+        "hit",
+        "lost",
+        "twice",
+        "violations",
+        "new work",
+        "old work",
+    ):
         table.add_column(name, justify="right")
     table.add_column("")
     for report in reports:
-        numbers = (report.accepted, report.refused, report.unknown, len(report.lost), len(report.twice))
+        answers = (report.accepted, report.refused, report.unknown, report.again)
+        numbers = (*answers, len(report.lost), len(report.twice), len(report.violations))
         table.add_row(
             report.scenario.name,
             *map(str, numbers),
-            str(len(report.violations)),
             _seconds(report.new_work_s),
             _seconds(report.old_work_s),
             "[green]ok[/]" if report.ok else "[red]FAILED[/]",

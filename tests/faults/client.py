@@ -153,8 +153,10 @@ class Clients:
                 if answer.status_code in LOST_ON_THE_WAY:
                     self.history.add(Unknown(send=send, nonce=nonce, reason=f"HTTP {answer.status_code}"))
                 else:
-                    self._refused(send, nonce, answer.status_code, _problem(answer))
-                    if answer.status_code not in TRY_AGAIN:
+                    problem = _problem(answer)
+                    self._refused(send, nonce, answer.status_code, problem)
+                    # Without a code it is the proxy's own answer: one that has just started knows no routes.
+                    if problem.get("code") and answer.status_code not in TRY_AGAIN:
                         return None
                     safe = True
                     pause_s += min(float(answer.headers.get("Retry-After", 0)), 2)

@@ -22,6 +22,7 @@ class Load:
     jobs: int = 300
     duration_s: float = 10.0
     sleeping: float = 0.25
+    sleep_s: tuple[float, float] = (0.02, 0.15)
     raising: float = 0.02
     flaky: float = 0.03
     keyed: float = 0.6
@@ -79,7 +80,7 @@ def plan(load: Load, features: Features, *, seed: int, prefix: str) -> list[Oper
 def _operation(load: Load, features: Features, rng: random.Random, nonce: str, at_s: float) -> Operation:
     # Every draw is made in every case, so that one feature more does not change all that follows.
     draw = {name: rng.random() for name in ("op", "key", "again", "late", "cancel", "hang_up", "watch")}
-    priority, seconds, pause = rng.randint(0, 9), rng.uniform(0.02, 0.15), rng.uniform(0, 0.3)
+    priority, seconds, pause = rng.randint(0, 9), rng.uniform(*load.sleep_s), rng.uniform(0, 0.3)
     transports = ["poll", "ws", *(["sse"] if features.sse else [])]
     transport, hang_ups = rng.choice(transports), rng.choice([(), (), (1,), (1, 2)])
     options: dict[str, Any] = {"priority": priority} if features.options else {}

@@ -49,6 +49,7 @@ class Report:
     accepted: int
     refused: int
     unknown: int
+    again: int  # jobs that were tried again or taken over: those that the fault hit
     lost: set[str]
     twice: set[str]
     violations: list[Violation]
@@ -221,7 +222,11 @@ async def _collect(system: System, since_s: float, features: Features, observer:
 
 def _report(scenario: Scenario, history: History, evidence: Evidence, failures: list[str]) -> Report:
     new_work_s, old_work_s = recovery(history, evidence)
-    if new_work_s is not None and new_work_s > scenario.new_work_s:
+    last_submit_s = max((submit.at_s for submit in history.of(Submitted)), default=0.0)
+    fault_at_s = min((fault.at_s for fault in history.of(FaultInjected)), default=last_submit_s)
+    if new_work_s is None and last_submit_s > fault_at_s:
+        failures.append("nothing that was submitted after the fault has ended")
+    elif new_work_s is not None and new_work_s > scenario.new_work_s:
         failures.append(f"new work after {new_work_s:.1f} s, not {scenario.new_work_s:g} s")
     if old_work_s > scenario.old_work_s:
         failures.append(f"old work after {old_work_s:.1f} s, not {scenario.old_work_s:g} s")
@@ -231,6 +236,7 @@ def _report(scenario: Scenario, history: History, evidence: Evidence, failures: 
         accepted=len({ack.job_id for ack in history.of(Acknowledged)}),
         refused=sum(1 for _ in history.of(Refused)),
         unknown=sum(1 for _ in history.of(Unknown)),
+        again=len({c.job_id for c in evidence.transitions if c.claims or c.attempt > c.old_attempt}),
         lost=lost(history, evidence),
         twice=recorded_twice(history, evidence),
         violations=check(history, evidence),

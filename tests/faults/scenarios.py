@@ -79,7 +79,7 @@ SCENARIOS = (
         name="ingress-paused",
         about="SIGSTOP of one ingress past its lease, then SIGCONT",
         strikes=((3.0, faults.pause_ingress),),
-        load=Load(jobs=400, duration_s=28),
+        load=Load(jobs=300, duration_s=28, sleeping=0.6, sleep_s=(0.2, 0.6)),  # it holds some when it stops
         new_work_s=KILLED_INGRESS_S,
         old_work_s=faults.PAUSE_S + 10,
     ),
