@@ -22,6 +22,10 @@ from tests.faults.load import MODEL, Operation
 from tests.system import System, edit_yaml
 
 INGRESS = "Ingress"
+# A fault waits for the moment at which it hurts, but not for ever.
+MOMENT_S = 3.0
+BOTH_HOLD = """SELECT count(DISTINCT owner) > 1 FROM jobs
+               WHERE model_name = $1 AND status IN ('queued', 'running') AND started_at IS NOT NULL"""
 # Past the lease (15 s) and the heartbeat after which somebody notices.
 PAUSE_S = 20.0
 
@@ -49,19 +53,23 @@ class Target:
 
 
 async def kill_replicas(target: Target) -> None:
-    """SIGKILL of every replica of the probe."""
-    await _signal(target, "replica killed", await _pids(target, MODEL), signal.SIGKILL)
+    """SIGKILL of every replica of the probe, while it computes."""
+    pids = await _pids(target, MODEL)
+    await _until(target, "SELECT true FROM jobs WHERE model_name = $1 AND status = 'running' LIMIT 1")
+    await _signal(target, "replica killed", pids, signal.SIGKILL)
 
 
 async def kill_ingress(target: Target) -> None:
     """SIGKILL of one ingress; the other one is left."""
     pid = target.rng.choice(await _pids(target, INGRESS))
+    await _until(target, BOTH_HOLD)
     await _signal(target, "ingress killed", [pid], signal.SIGKILL)
 
 
 async def pause_ingress(target: Target) -> None:
     """SIGSTOP of one ingress past its lease, then SIGCONT."""
     pid = target.rng.choice(await _pids(target, INGRESS))
+    await _until(target, BOTH_HOLD)
     await _signal(target, "ingress paused", [pid], signal.SIGSTOP)
     try:
         await asyncio.sleep(PAUSE_S)
@@ -156,6 +164,19 @@ async def _pids(target: Target, deployment: str) -> list[int]:
     pids = (await asyncio.to_thread(target.system.replicas))[deployment]
     assert pids, f"no replica of {deployment} runs"
     return pids
+
+
+async def _until(target: Target, query: str) -> None:
+    """Wait for the database to say yes."""
+    db = await asyncpg.connect(target.system.database_url)
+    try:
+        async with asyncio.timeout(MOMENT_S):
+            while not await db.fetchval(query, MODEL):
+                await asyncio.sleep(0.005)
+    except TimeoutError:
+        pass
+    finally:
+        await db.close()
 
 
 async def _find(target: Target, matches: Callable[[psutil.Process], bool]) -> list[int]:

@@ -18,8 +18,12 @@ from tests.faults.load import Load
 
 Fault = Callable[[Target], Awaitable[None]]
 USUAL = Load()
+# Something is being computed at any moment, so that a kill hits it.
+BUSY = Load(jobs=200, sleeping=0.4, sleep_s=(0.1, 0.25))
 # The probe has one replica: while it is gone, jobs pile up behind it.
 KILLED_REPLICA_S = 10.0
+# What the dead replica held runs again one by one, and then what has piled up meanwhile.
+BACKLOG_S = 5.0
 # A lease of 15 s, the heartbeat after it, and the jobs themselves.
 KILLED_INGRESS_S = 20.0
 
@@ -48,14 +52,16 @@ SCENARIOS = (
         name="replica-killed",
         about="SIGKILL of the model's only replica",
         strikes=((3.0, faults.kill_replicas),),
+        load=BUSY,
         new_work_s=KILLED_REPLICA_S,
-        old_work_s=KILLED_REPLICA_S,
+        old_work_s=KILLED_REPLICA_S + BACKLOG_S,
         short=True,
     ),
     Scenario(
         name="ingress-killed",
         about="SIGKILL of one of two ingresses",
         strikes=((3.0, faults.kill_ingress),),
+        load=BUSY,
         new_work_s=KILLED_INGRESS_S,
         old_work_s=KILLED_INGRESS_S,
         short=True,
@@ -148,6 +154,7 @@ SCENARIOS = (
         name="replica-and-ingress-killed",
         about="SIGKILL of the model's replica and of one ingress at once",
         strikes=((3.0, faults.kill_replicas), (3.0, faults.kill_ingress)),
+        load=BUSY,
         new_work_s=KILLED_INGRESS_S,
         old_work_s=KILLED_INGRESS_S + KILLED_REPLICA_S,
     ),
@@ -162,8 +169,9 @@ SCENARIOS = (
         name="redis-and-replica-killed",
         about="SIGKILL of Redis and of the model's replica at once",
         strikes=((3.0, faults.kill_redis), (3.0, faults.kill_replicas)),
+        load=BUSY,
         new_work_s=KILLED_REPLICA_S,
-        old_work_s=KILLED_REPLICA_S,
+        old_work_s=KILLED_REPLICA_S + BACKLOG_S,
     ),
     Scenario(
         name="backlog",

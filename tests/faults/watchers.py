@@ -52,7 +52,10 @@ class _Watcher:
 
         Raises:
             _HungUp: this was enough for this connection.
+            ConnectionError: the system has ended the subscription and said why: connect again.
         """
+        if message.get("type") == "problem":
+            raise ConnectionError(message.get("code"))
         if message.get("type") != "job":
             return
         self._history.add(
