@@ -254,8 +254,8 @@ def no_orphan_stays(_: History, evidence: Evidence) -> Iterator[Finding]:
     for change in evidence.transitions:
         moved_at_s[change.job_id] = change.at_s
         last_s = evidence.heartbeats.get(change.old_owner or "")
-        if change.claims and last_s is not None and change.at_s - last_s > longest_s:
-            yield change.job_id, f"claimed {change.at_s - last_s:.1f} s after its owner's last heartbeat"
+        if change.taken and last_s is not None and change.at_s - last_s > longest_s:
+            yield change.job_id, f"taken over {change.at_s - last_s:.1f} s after its owner's last heartbeat"
     for job in evidence.jobs:
         quiet_s = evidence.taken_at_s - max(moved_at_s.get(job.job_id, 0), job.due_at_s)
         if job.status not in TERMINAL and quiet_s > longest_s:
@@ -298,11 +298,7 @@ def batches_are_of_one_kind(_: History, evidence: Evidence) -> Iterator[Finding]
 def no_priority_starves(_: History, evidence: Evidence) -> Iterator[Finding]:
     """12."""
     # What was taken from an ingress that was lost, or tried again, has waited for another reason.
-    excused = {
-        change.job_id
-        for change in evidence.transitions
-        if change.old_owner != change.owner and change.old_owner
-    }
+    excused = {change.job_id for change in evidence.transitions if change.taken}
     started = sorted(
         (job for job in evidence.jobs if job.started_at_s and job.rank_at_s is not None),
         key=lambda job: job.rank_at_s or 0,

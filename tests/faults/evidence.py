@@ -6,6 +6,7 @@ every change of a job's state, owner and attempt, whoever makes it.
 
 from __future__ import annotations
 
+import asyncio
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -80,9 +81,9 @@ class Transition:
         return self.status in TERMINAL
 
     @property
-    def claims(self) -> bool:
-        """Somebody took the job from an owner."""
-        return self.old_owner is not None and self.owner is not None and self.owner != self.old_owner
+    def taken(self) -> bool:
+        """It was taken from its owner, or given back by it."""
+        return self.old_owner is not None and self.owner != self.old_owner
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -166,6 +167,17 @@ class Evidence:
     messages: list[Message] = field(default_factory=list)
     heartbeats: dict[str, float] = field(default_factory=dict)  # owner -> the last one seen
     outage_s: float = 0.0  # for how long the database was away
+
+
+async def change_schema(db: asyncpg.Connection, statements: str) -> None:
+    """Change the schema under a running system, whose statements may take the same locks in another order."""
+    while True:
+        try:
+            async with db.transaction():
+                await db.execute(statements)
+            return
+        except asyncpg.DeadlockDetectedError:
+            await asyncio.sleep(0.1)
 
 
 async def find_features(db: asyncpg.Connection, paths: set[str]) -> Features:

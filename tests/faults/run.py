@@ -21,6 +21,7 @@ from tests.faults.evidence import (
     TERMINAL,
     Evidence,
     Features,
+    change_schema,
     collect,
     find_features,
     read_jobs,
@@ -78,7 +79,7 @@ async def prepare(system: System) -> Features:
         paths = set((await http.get("/openapi.json")).json()["paths"])
     db = await asyncpg.connect(system.database_url)
     try:
-        await db.execute(AUDIT)
+        await change_schema(db, AUDIT)
         return await find_features(db, paths)
     finally:
         await db.close()
@@ -88,8 +89,8 @@ async def remove_audit(system: System) -> None:
     """Leave the database as it was found."""
     db = await asyncpg.connect(system.database_url)
     try:
-        await db.execute("DROP TRIGGER IF EXISTS faults_audit ON jobs; DROP FUNCTION IF EXISTS faults_audit")
-        await db.execute("DROP TABLE IF EXISTS faults_audit")
+        await change_schema(db, "DROP TRIGGER faults_audit ON jobs; DROP FUNCTION faults_audit")
+        await db.execute("DROP TABLE faults_audit")
     finally:
         await db.close()
 
@@ -236,7 +237,7 @@ def _report(scenario: Scenario, history: History, evidence: Evidence, failures: 
         accepted=len({ack.job_id for ack in history.of(Acknowledged)}),
         refused=sum(1 for _ in history.of(Refused)),
         unknown=sum(1 for _ in history.of(Unknown)),
-        again=len({c.job_id for c in evidence.transitions if c.claims or c.attempt > c.old_attempt}),
+        again=len({c.job_id for c in evidence.transitions if c.taken or c.attempt > c.old_attempt}),
         lost=lost(history, evidence),
         twice=recorded_twice(history, evidence),
         violations=check(history, evidence),
@@ -252,8 +253,11 @@ def recovery(history: History, evidence: Evidence) -> tuple[float | None, float]
     if fault_at_s is None:
         return 0.0, 0.0
     submitted: dict[str, float] = {}
+    delayed: set[str] = set()
     for submit in history.of(Submitted):
         submitted.setdefault(submit.nonce, submit.at_s)
+        if "run_at" in submit.body:
+            delayed.add(submit.nonce)
     accepted_at_s: dict[str, float] = {}
     for ack in history.of(Acknowledged):
         accepted_at_s.setdefault(ack.job_id, ack.at_s)
@@ -271,6 +275,6 @@ def recovery(history: History, evidence: Evidence) -> tuple[float | None, float]
     old = [
         ended_at_s.get(job_id, evidence.taken_at_s) - fault_at_s
         for job_id, job in plain.items()
-        if max(accepted_at_s[job_id], job.due_at_s) <= fault_at_s
+        if accepted_at_s[job_id] <= fault_at_s and job.nonce not in delayed
     ]
     return min(new, default=None), max([0.0, *old])

@@ -4,7 +4,7 @@ Two times are measured from the first fault of a scenario, by the moments at whi
 database, over plain jobs (`echo` and `sleep`):
 
 - *new work*: until a job that was submitted after the fault has ended;
-- *old work*: until every job that was accepted, and due, before the fault has ended.
+- *old work*: until every job that was accepted before the fault, and not for later, has ended.
 """
 
 from __future__ import annotations

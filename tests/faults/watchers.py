@@ -142,7 +142,10 @@ async def watch_sse(
                 if field == "id":
                     event_id = value.strip()
                 elif field == "data":
-                    yield {**json.loads(value), "id": event_id}
+                    message = json.loads(value)
+                    if "job_id" not in message:
+                        raise ConnectionError(message.get("code"))  # a problem, after which the stream ends
+                    yield {**message, "id": event_id}
 
     await _watch(watcher, connection, give_up_s)
 
@@ -155,6 +158,7 @@ async def _watch(watcher: _Watcher, connection: Any, give_up_s: float) -> None:
             async with asyncio.timeout(deadline - time.monotonic()):
                 async for message in stream:
                     watcher.saw(message)
+            await asyncio.sleep(0.1)  # the server has ended it: an ingress that stops sends its watchers away
         except _HungUp:
             pass
         except (OSError, TimeoutError, httpx.HTTPError, websockets.WebSocketException):

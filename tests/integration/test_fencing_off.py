@@ -14,7 +14,7 @@ import pytest
 from satellite import lease
 from satellite.store import queries
 from tests.faults.checker import check
-from tests.faults.evidence import AUDIT, collect, find_features
+from tests.faults.evidence import AUDIT, change_schema, collect, find_features
 from tests.faults.history import Acknowledged, History, ResultRead, Submitted
 
 from .conftest import MODEL
@@ -30,8 +30,14 @@ NONCE = 7.0
 @pytest.fixture(autouse=True)
 def quick(monkeypatch):
     """A lease short enough to wait for."""
-    monkeypatch.setattr(lease, "LEASE_S", 1.0)
-    monkeypatch.setattr(lease, "HEARTBEAT_S", 0.1)
+    for name, seconds in {"LEASE_S": 1.0, "HEARTBEAT_S": 0.1, "GRACE_S": 0.5, "MARGIN_S": 0.1}.items():
+        monkeypatch.setattr(lease, name, seconds, raising=False)
+
+
+def fall_silent(node):
+    """No heartbeat from here on, as after a SIGSTOP; what it computes goes on."""
+    held = getattr(node.service, "lease", None) or node.service._lease
+    held._keeper.cancel()
 
 
 def remove_conditions(monkeypatch, *columns):
@@ -47,7 +53,7 @@ async def remove_guards(db):
     for trigger in await db.fetch(
         "SELECT tgname FROM pg_trigger WHERE tgrelid = 'jobs'::regclass AND NOT tgisinternal"
     ):
-        await db.execute(f"DROP TRIGGER {trigger['tgname']} ON jobs")
+        await change_schema(db, f"DROP TRIGGER {trigger['tgname']} ON jobs")
 
 
 def compute_behind_the_gate(node):
@@ -85,7 +91,7 @@ async def pause_and_complete_late(nodes, db, *, after_the_end):
     """
     one, two = nodes
     since_s, history = time.time(), History()
-    await db.execute(AUDIT)
+    await change_schema(db, AUDIT)
     for node in nodes:
         node.replica.gate.clear()
         compute_behind_the_gate(node)
@@ -94,7 +100,7 @@ async def pause_and_complete_late(nodes, db, *, after_the_end):
     job_id = (await one.http.post(SUBMIT, json=body)).json()["job_id"]
     history.add(Acknowledged(send=1, nonce=str(NONCE), job_id=job_id))
     await until(db, job_id, ("running", 1))
-    one.service._lease._keeper.cancel()
+    fall_silent(one)
     await until(db, job_id, ("running", 2))
     order = [two, one] if after_the_end else [one, two]
     for node in order:
@@ -125,7 +131,7 @@ async def test_without_fence_and_guard_a_finished_job_changes(nodes, db, monkeyp
     remove_conditions(monkeypatch, "attempt", "owner", "status")
     await remove_guards(db)
     violations = await pause_and_complete_late(nodes, db, after_the_end=after_the_end)
-    assert {v.invariant for v in violations} == {2, 3}, violations
+    assert {v.invariant for v in violations} >= {2, 3}, violations
 
 
 async def test_without_the_fence_alone_a_stale_owner_s_result_counts(nodes, db, monkeypatch):
