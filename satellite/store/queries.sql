@@ -22,10 +22,11 @@ INSERT INTO events (job_id, tenant, model_name, status, attempt, at)
 SELECT id, tenant, model_name, 'queued', 1, created_at FROM inserted;
 
 -- name: take_keys
--- Sorted, so that two ingresses that bring the same keys do not wait for each other in a circle.
+-- Sorted, so that two ingresses that bring the same keys do not wait for each other in a circle; of one key that
+-- comes twice the older request takes it.
 INSERT INTO idempotency_keys (tenant, key, digest, job_id)
 SELECT * FROM unnest($1::text[], $2::text[], $3::bytea[], $4::uuid[]) AS k (tenant, key, digest, job_id)
-ORDER BY tenant, key
+ORDER BY tenant, key, job_id
 ON CONFLICT (tenant, key) DO NOTHING;
 
 -- name: find_keys
