@@ -159,7 +159,7 @@ untouched AS (
     FROM orphans WHERE jobs.id = orphans.id AND orphans.status = 'queued' AND NOT cancel_requested
     RETURNING jobs.id, model_name),
 cancelled AS (
-    UPDATE jobs SET status = 'cancelled', finished_at = clock_timestamp()
+    UPDATE jobs SET status = 'cancelled', finished_at = clock_timestamp(), error = $4::json
     FROM orphans WHERE jobs.id = orphans.id AND cancel_requested
     RETURNING jobs.id, tenant, model_name, jobs.status, attempt),
 moved AS (SELECT * FROM freed UNION ALL SELECT * FROM cancelled),
@@ -212,7 +212,7 @@ SELECT id, model_name FROM expired;
 -- name: cancel_job
 -- One that nobody holds is cancelled here. Of one that an ingress holds, that ingress decides: it is asked to.
 WITH cancelled AS (
-    UPDATE jobs SET status = 'cancelled', finished_at = clock_timestamp(), cancel_requested = true
+    UPDATE jobs SET status = 'cancelled', finished_at = clock_timestamp(), cancel_requested = true, error = $3::json
     WHERE id = $1 AND tenant = $2 AND owner IS NULL AND status = 'queued'
     RETURNING id, tenant, model_name, attempt, finished_at)
 INSERT INTO events (job_id, tenant, model_name, status, attempt, at)
