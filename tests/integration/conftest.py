@@ -127,6 +127,7 @@ class LocalReplica:
         self.gate = asyncio.Event()
         self.gate.set()
         self.failure = None
+        self.takes_s = 0.0
 
     async def __call__(self, chunk):
         self.sizes.append(len(chunk.items))
@@ -136,6 +137,7 @@ class LocalReplica:
         loop = asyncio.get_running_loop()
         began = loop.time()
         started_at_s = time.time()
+        await asyncio.sleep(self.takes_s)
         self.inputs += [data for data, _ in chunk.items]
         outcomes = self.runner.run(chunk.items)
         return ChunkResult(
