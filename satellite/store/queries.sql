@@ -141,14 +141,14 @@ SELECT id, model_name FROM dead;
 
 -- name: requeue_orphans
 -- The other jobs of lost ingresses go back into the database's queue. One that was running has used up its attempt;
--- one that shall be cancelled is.
+-- one that shall be cancelled is. Its rank stays: it has waited since then.
 WITH orphans AS (
     SELECT id, status FROM jobs
     WHERE owner IN (SELECT owner FROM ingresses WHERE lost)
       AND (status = 'queued' OR status = 'running' AND (attempt < max_attempts OR cancel_requested))
     LIMIT $1 FOR UPDATE SKIP LOCKED),
 freed AS (
-    UPDATE jobs SET owner = NULL, started_at = NULL, status = 'queued', attempt = attempt + 1,
+    UPDATE jobs SET owner = NULL, started_at = NULL, status = 'queued', attempt = attempt + 1, run_at = now(),
                     attempts = coalesce(attempts, '[]') || jsonb_build_object(
                         'attempt', attempt, 'owner', owner, 'started_at', started_at,
                         'ended_at', clock_timestamp(), 'code', $2::text, 'detail', $3::text)
