@@ -135,7 +135,7 @@ class Service:
         entry = self.catalog.find(submission.model_name)
         job_id, created_at = new_job_id()
         request = entry.validate(submission.data, submission.config)
-        deadline_s = submission.deadline_s
+        run_at, deadline_s = submission.run_at, submission.deadline_s
         job = Job(
             job_id=job_id,
             tenant=DEFAULT_TENANT,
@@ -145,7 +145,8 @@ class Service:
             max_attempts=submission.max_attempts or entry.config.max_attempts,
             created_at=created_at,
             priority=submission.priority,
-            run_at=submission.run_at,
+            # One that has passed means now: a job's rank is counted from it, and the past would put it before all.
+            run_at=None if run_at is None else max(run_at, created_at),
             deadline_at=None if deadline_s is None else created_at + timedelta(seconds=deadline_s),
             labels=submission.labels,
             parent_id=submission.parent_id,

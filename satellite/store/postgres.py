@@ -12,7 +12,14 @@ from uuid import UUID
 import asyncpg
 import orjson
 
-from satellite.errors import DeadlinePassed, IdempotencyConflict, LeaseLost, StoreUnavailable
+from satellite.errors import (
+    Cancelled,
+    DeadlinePassed,
+    IdempotencyConflict,
+    InferenceError,
+    LeaseLost,
+    StoreUnavailable,
+)
 from satellite.groupcommit import GroupCommit
 from satellite.jobs import PRIORITY_STEP
 from satellite.store import migrate, queries
@@ -145,7 +152,8 @@ class Store(Reading):
         detail = "the ingress that held the job was lost"
         error = _error(LeaseLost, f"{detail}, and no attempt is left")
         dead = await self._repeat(queries.BURY_ORPHANS, error)
-        return dead, await self._repeat(queries.REQUEUE_ORPHANS, LeaseLost.code, detail)
+        cancelled = _error(Cancelled, f"it was cancelled, and {detail}")
+        return dead, await self._repeat(queries.REQUEUE_ORPHANS, LeaseLost.code, detail, cancelled)
 
     async def release(self, owner: UUID) -> Models:
         """End a lease: what has not started can be claimed at once. Returns the models it is for."""
@@ -173,8 +181,9 @@ class Store(Reading):
         Returns:
             True: it is cancelled. None: its ingress has been asked. False: there is nothing to cancel.
         """
+        error = _error(Cancelled, "it was cancelled before it started")
         while True:
-            if await self._fetchval(queries.CANCEL_JOB, job_id, tenant) is not None:
+            if await self._fetchval(queries.CANCEL_JOB, job_id, tenant, error) is not None:
                 return True
             if await self._fetchval(queries.REQUEST_CANCEL, job_id, tenant) is not None:
                 return None
@@ -365,5 +374,5 @@ def _verdict(new: NewJob, found: dict[tuple[str, str], Any]) -> Verdict:
     return row["job_id"]
 
 
-def _error(kind: type[LeaseLost] | type[DeadlinePassed], detail: str) -> str:
+def _error(kind: type[InferenceError], detail: str) -> str:
     return orjson.dumps({"code": kind.code, "title": kind.title, "detail": detail}).decode()
