@@ -18,8 +18,10 @@ from deployments.cluster_view import ClusterView
 from deployments.logs import configure_logging
 from deployments.metrics import RayMetrics
 from satellite.api.app import create_app
+from satellite.api.body import parse_item
 from satellite.api.context import ApiContext
 from satellite.api.inference import accepted_body
+from satellite.api.jobs import job_detail, job_summary
 from satellite.batching import Chunk, ChunkResult
 from satellite.catalog import Catalog, CatalogEntry
 from satellite.config import ModelConfig
@@ -27,11 +29,11 @@ from satellite.control import JobControl
 from satellite.dispatch import ModelQueue
 from satellite.errors import ConfigError, ReplicaDied
 from satellite.events import EventHub
+from satellite.jobs import JobStatus
 from satellite.registry import load_model
 from satellite.service import Service
 from satellite.settings import Settings
-from satellite.store import Store
-from satellite.submission import Submission
+from satellite.store import JobFilter, Store
 from satellite.watching import Watching
 
 
@@ -82,13 +84,14 @@ class Ingress:
             settings=settings,
         )
         self._watching = Watching(self._service)
+        self._control = JobControl(self._service)
         await self._service.start()
         app_name = serve.get_replica_context().app_name
         self._cluster = ClusterView(app_name, list(specs), self._on_cluster_change)
         self._context = ApiContext(
             service=self._service,
             watching=self._watching,
-            control=JobControl(self._service),
+            control=self._control,
             settings=settings,
             cluster=self._cluster,
             details=details,
@@ -107,15 +110,43 @@ class Ingress:
         """Called by Serve after the constructor."""
         return create_app(self._context)
 
-    async def submit(self, model_name: str, data: Any, config: dict[str, Any]) -> dict[str, Any]:
-        """`POST /api/v1/inference/submit` for callers that hold a handle."""
-        submission = Submission(model_name=model_name, data=data, config=config)
-        return accepted_body(await self._service.submit(submission))
+    async def submit(
+        self, model_name: str, data: Any, config: dict[str, Any], job: dict[str, Any] | None = None
+    ) -> dict[str, Any]:
+        """`POST /api/v1/inference/submit` for callers that hold a handle; `job`: its other fields."""
+        body = {**(job or {}), "model_name": model_name, "data": data, "config": config}
+        return accepted_body(await self._service.submit(parse_item(body)))
 
     async def result(self, job_id: str, wait_s: float = 0) -> dict[str, Any]:
         """`GET /api/v1/inference/result/{job_id}` for callers that hold a handle."""
         _, body = await self._watching.result(UUID(job_id), wait_s=wait_s)
         return orjson.loads(body)
+
+    async def job(self, job_id: str) -> dict[str, Any]:
+        """`GET /api/v1/jobs/{job_id}` for callers that hold a handle."""
+        stored = await self._control.get(UUID(job_id))
+        position, eta_s = await self._control.expectation(stored)
+        return _plain({**job_detail(stored), "queue_position": position, "eta_s": eta_s})
+
+    async def explain(self, job_id: str) -> dict[str, Any]:
+        """`GET /api/v1/jobs/{job_id}/explain` for callers that hold a handle."""
+        return _plain(await self._control.explain(UUID(job_id)))
+
+    async def cancel(self, job_id: str) -> dict[str, Any]:
+        """`POST /api/v1/jobs/{job_id}/cancel` for callers that hold a handle."""
+        return _plain(job_summary(await self._control.cancel(UUID(job_id))))
+
+    async def jobs(
+        self, model_name: str | None, statuses: list[JobStatus], labels: dict[str, str], limit: int
+    ) -> list[dict[str, Any]]:
+        """The first page of `GET /api/v1/jobs` for callers that hold a handle."""
+        wanted = JobFilter(
+            model_name=model_name,
+            statuses=tuple(statuses),
+            labels=tuple(f"{key}={value}" for key, value in labels.items()),
+        )
+        found = await self._control.list_jobs(wanted, before=None, limit=limit)
+        return [_plain(job_summary(job)) for job in found]
 
     async def __del__(self) -> None:
         """Called by Serve when the replica stops, after its requests have been answered."""
@@ -128,6 +159,11 @@ class Ingress:
         for name, state in self._cluster.deployments().items():
             self._queues[name].set_replicas(state.running)
             self._metrics.queue_depth(name, len(self._queues[name]))
+
+
+def _plain(body: dict[str, Any]) -> dict[str, Any]:
+    """A body in wire form as JSON values, as HTTP's callers get them."""
+    return orjson.loads(orjson.dumps(body, option=orjson.OPT_UTC_Z))
 
 
 def _sender(handle: DeploymentHandle) -> Callable[[Chunk], Awaitable[ChunkResult]]:

@@ -9,7 +9,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Mapping, Sequence
+from datetime import datetime
 from types import TracebackType
 from typing import Any, TypeVar
 from uuid import UUID
@@ -19,6 +20,7 @@ from ray import serve
 from ray.exceptions import RayTaskError
 
 from satellite.errors import ModelNotFound, SatelliteError, Unavailable
+from satellite.jobs import JobStatus
 
 T = TypeVar("T")
 
@@ -71,14 +73,24 @@ class ClusterClient:
         call = self._handle(model_name).predict.remote
         return self._run(_await(call, _plain(data), flush=True, **config), timeout_s)
 
-    def submit(self, model_name: str, data: Any, **config: Any) -> UUID:
+    def submit(
+        self, model_name: str, data: Any, *, job: Mapping[str, Any] | None = None, **config: Any
+    ) -> UUID:
         """Store a job. When this returns it is committed; read it with `result`.
+
+        Args:
+            model_name: which model.
+            data: the model's input. Arrays are taken as lists.
+            job: what is asked of the job beside its input, as in the body of `POST /api/v1/inference/submit`:
+                `priority`, `deadline_s`, `run_at`, `labels`, `max_attempts`, and `idempotency_key`.
+            **config: the model's config.
 
         Raises:
             SatelliteError: it was not accepted.
         """
+        fields = {key: _plain(value) for key, value in (job or {}).items()}
         call = self._handle("Ingress").submit.remote
-        return UUID(self._run(_await(call, model_name, _plain(data), config))["job_id"])
+        return UUID(self._run(_await(call, model_name, _plain(data), config, fields))["job_id"])
 
     def result(self, job_id: UUID | str, *, wait_s: float = 60) -> dict[str, Any]:
         """The job, once it has ended or `wait_s` are over: the body of `GET /api/v1/inference/result`.
@@ -87,6 +99,53 @@ class ClusterClient:
             JobNotFound: there is no such job.
         """
         return self._run(_await(self._handle("Ingress").result.remote, str(job_id), wait_s))
+
+    def job(self, job_id: UUID | str) -> dict[str, Any]:
+        """Everything that is stored of a job: the body of `GET /api/v1/jobs/{job_id}`.
+
+        Raises:
+            JobNotFound: there is no such job.
+        """
+        return self._run(_await(self._handle("Ingress").job.remote, str(job_id)))
+
+    def explain(self, job_id: UUID | str) -> dict[str, Any]:
+        """Where a job's time went, and why: the body of `GET /api/v1/jobs/{job_id}/explain`.
+
+        Raises:
+            JobNotFound: there is no such job.
+        """
+        return self._run(_await(self._handle("Ingress").explain.remote, str(job_id)))
+
+    def cancel(self, job_id: UUID | str) -> dict[str, Any]:
+        """Cancel a job. One that waits never runs; of one that runs the result is discarded.
+
+        Returns:
+            The job; if it is not `cancelled` yet, it has been asked for.
+
+        Raises:
+            JobNotFound, JobFinished: there is nothing to cancel.
+        """
+        return self._run(_await(self._handle("Ingress").cancel.remote, str(job_id)))
+
+    def jobs(
+        self,
+        *,
+        model_name: str | None = None,
+        status: str | Sequence[str] = (),
+        labels: Mapping[str, str] | None = None,
+        limit: int = 50,
+    ) -> list[dict[str, Any]]:
+        """The newest jobs, without their payloads.
+
+        Args:
+            model_name: only of this model.
+            status: only in this state, or one of these.
+            labels: only with all of these.
+            limit: so many at most.
+        """
+        statuses = [JobStatus(name) for name in ([status] if isinstance(status, str) else status)]
+        call = self._handle("Ingress").jobs.remote
+        return self._run(_await(call, model_name, statuses, dict(labels or {}), limit))
 
     def models(self) -> list[str]:
         """The names of the deployed models."""
@@ -134,6 +193,8 @@ async def _await(call: Any, *args: Any, **kwargs: Any) -> Any:
     return await call(*args, **kwargs)
 
 
-def _plain(data: Any) -> Any:
-    """Arrays and series (anything with `tolist`) as lists."""
-    return data.tolist() if hasattr(data, "tolist") else data
+def _plain(value: Any) -> Any:
+    """Arrays and series (anything with `tolist`) as lists, times as text."""
+    if isinstance(value, datetime):
+        return value.isoformat()
+    return value.tolist() if hasattr(value, "tolist") else value

@@ -194,9 +194,12 @@ class Service:
                 answers.append(item)
                 continue
             row, verdict = next(stored)
-            answers.append(
-                verdict if isinstance(verdict, SatelliteError) else await self._accepted(item, row, verdict)
-            )
+            try:
+                if isinstance(verdict, SatelliteError):
+                    raise verdict
+                answers.append(await self._accepted(item, row, verdict))
+            except SatelliteError as error:
+                answers.append(error)  # of this one alone: the others are committed and must be held
         return answers
 
     async def _accepted(self, new: _New, row: NewJob, job_id: UUID) -> Submitted:

@@ -48,7 +48,7 @@ class Submission:
             self.run_at,
             self.labels,
             self.max_attempts,
-            self.parent_id and str(self.parent_id),
+            None if self.parent_id is None else str(self.parent_id),  # asyncpg's UUIDs are no JSON
         )
         digest = hashlib.sha256(orjson.dumps(asked, option=orjson.OPT_SORT_KEYS)).digest()
         return IdempotencyKey(key=self.idempotency_key, digest=digest)

@@ -69,7 +69,7 @@ async def list_jobs(
     more = len(jobs) > limit
     jobs = jobs[:limit]
     return _json(
-        {"jobs": [_summary(job) for job in jobs], "next_cursor": str(jobs[-1].job_id) if more else None}
+        {"jobs": [job_summary(job) for job in jobs], "next_cursor": str(jobs[-1].job_id) if more else None}
     )
 
 
@@ -106,7 +106,7 @@ async def get_job(request: Request, job_id: UUID) -> Response:
     control = context_of(request).control
     stored = await control.get(job_id)
     position, eta_s = await control.expectation(stored)
-    return _json({**_whole(stored), "queue_position": position, "eta_s": eta_s})
+    return _json({**job_detail(stored), "queue_position": position, "eta_s": eta_s})
 
 
 @router.get("/{job_id}/explain", **described("explain"))
@@ -122,7 +122,7 @@ async def cancel(request: Request, job_id: UUID) -> Response:
     200: it is cancelled. 202: the ingress that holds it has been asked, and has not answered yet.
     """
     job = await context_of(request).control.cancel(job_id)
-    return _json(_summary(job), status_code=200 if job.status.is_terminal else 202)
+    return _json(job_summary(job), status_code=200 if job.status.is_terminal else 202)
 
 
 @router.post("/{job_id}/retry", **described("retry"))
@@ -144,7 +144,8 @@ async def delete(request: Request, job_id: UUID) -> Response:
     return Response(status_code=204)
 
 
-def _summary(job: Job) -> dict[str, Any]:
+def job_summary(job: Job) -> dict[str, Any]:
+    """A job without its payloads, in wire form."""
     return {
         "job_id": str(job.job_id),
         "status": job.status,
@@ -165,10 +166,11 @@ def _summary(job: Job) -> dict[str, Any]:
     }
 
 
-def _whole(stored: StoredJob) -> dict[str, Any]:
+def job_detail(stored: StoredJob) -> dict[str, Any]:
+    """Everything that is stored of a job, in wire form."""
     job = stored.job
     return {
-        **_summary(job),
+        **job_summary(job),
         "data": orjson.Fragment(stored.input),
         "config": orjson.Fragment(stored.config),
         "result": job.result and orjson.Fragment(job.result),

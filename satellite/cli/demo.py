@@ -70,7 +70,8 @@ def run(settings: Settings, config_file: Path) -> None:
     started = None if settings.url else lifecycle.start(settings, config_file)
     api_url = settings.api_url if started is None else started.state.api_url
     try:
-        answer = _run_job(Api(api_url), series)
+        with Api(api_url) as api:
+            answer = _run_job(api, series)
         _show(answer, series)
         if started is not None:
             lifecycle.print_addresses(started.state)

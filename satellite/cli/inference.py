@@ -6,6 +6,7 @@ import csv
 import json
 import sys
 from pathlib import Path
+from types import TracebackType
 from typing import Any, cast
 
 import httpx
@@ -38,7 +39,7 @@ class Refused(SatelliteError):
 
 
 class Api:
-    """The HTTP API.
+    """The HTTP API. Close it, or use it in `with`.
 
     Args:
         url: base address, without a path.
@@ -48,13 +49,24 @@ class Api:
         self.url = url
         self._client = httpx.Client(base_url=url, timeout=SLACK_S, trust_env=_is_remote(url))
 
-    def call(self, method: str, path: str, *, body: Json | None = None, wait_s: float = 0) -> Json:
+    def call(
+        self,
+        method: str,
+        path: str,
+        *,
+        body: Json | None = None,
+        params: Json | None = None,
+        headers: dict[str, str] | None = None,
+        wait_s: float = 0,
+    ) -> Json:
         """One call.
 
         Args:
             method: GET or POST.
             path: after the base address.
             body: sent as JSON.
+            params: of the query; a list is sent as several, None not at all.
+            headers: beside the usual ones.
             wait_s: for how long the server may take.
 
         Raises:
@@ -62,7 +74,14 @@ class Api:
             Refused: the API answered with a problem.
         """
         try:
-            answer = self._client.request(method, path, json=body, timeout=wait_s + SLACK_S)
+            answer = self._client.request(
+                method,
+                path,
+                json=body,
+                params={name: value for name, value in (params or {}).items() if value is not None},
+                headers=headers,
+                timeout=wait_s + SLACK_S,
+            )
         except httpx.HTTPError as exc:
             raise CommandFailed(
                 f"No answer from {self.url} ({exc or type(exc).__name__}): start it with `satellite up`."
@@ -78,6 +97,14 @@ class Api:
         if not answer.is_success:
             raise Refused(cast("Json", document))
         return cast("Json", document)
+
+    def __enter__(self) -> Api:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._client.close()
 
 
 def _is_remote(url: str) -> bool:
@@ -139,10 +166,7 @@ def parse_config(pairs: list[str]) -> Json:
         ConfigError: a pair has no `=`.
     """
     config: Json = {}
-    for pair in pairs:
-        name, equals, value = pair.partition("=")
-        if not equals or not name:
-            raise ConfigError(f"--config {pair!r}: write key=value, such as --config forecast_steps=24")
+    for name, value in _split(pairs, "--config", "forecast_steps=24"):
         try:
             config[name] = json.loads(value)
         except ValueError:
@@ -150,19 +174,57 @@ def parse_config(pairs: list[str]) -> Json:
     return config
 
 
-def submit(settings: Settings, model: str, data: str, pairs: list[str], *, wait: bool) -> None:
-    """Submits a job; prints its id, or its result."""
+def parse_labels(pairs: list[str]) -> dict[str, str]:
+    """`key=value` pairs, all of them texts.
+
+    Raises:
+        ConfigError: a pair has no `=`.
+    """
+    return dict(_split(pairs, "--label", "device=a1"))
+
+
+def _split(pairs: list[str], option: str, example: str) -> list[tuple[str, str]]:
+    found: list[tuple[str, str]] = []
+    for pair in pairs:
+        name, equals, value = pair.partition("=")
+        if not equals or not name:
+            raise ConfigError(f"{option} {pair!r}: write key=value, such as {option} {example}")
+        found.append((name, value))
+    return found
+
+
+def submit(
+    settings: Settings,
+    model: str,
+    data: str,
+    pairs: list[str],
+    *,
+    wait: bool,
+    job_fields: Json | None = None,
+    idempotency_key: str | None = None,
+) -> None:
+    """Submits a job; prints its id, or its result.
+
+    Args:
+        settings: where the API is.
+        model: the model's name.
+        data: see `parse_data`.
+        pairs: the model's config, see `parse_config`.
+        wait: for the result.
+        job_fields: what is asked of the job beside its input; what is None is left out.
+        idempotency_key: sent again with it, it is the same job.
+    """
     body = {"model_name": model, "data": parse_data(data), "config": parse_config(pairs)}
-    api = Api(settings.api_url)
-    job = api.call("POST", "/api/v1/inference/submit", body=body)
-    if not wait:
-        print(job["job_id"])
-        return
-    while True:
-        answer = fetch_result(api, job["job_id"], wait_s=POLL_WAIT_S)
-        if answer["status"] in FINAL:
-            _print_answer(answer)
+    body |= {name: value for name, value in (job_fields or {}).items() if value is not None}
+    headers = None if idempotency_key is None else {"Idempotency-Key": idempotency_key}
+    with Api(settings.api_url) as api:
+        job = api.call("POST", "/api/v1/inference/submit", body=body, headers=headers)
+        if not wait:
+            print(job["job_id"])
             return
+        while (answer := fetch_result(api, job["job_id"], wait_s=POLL_WAIT_S))["status"] not in FINAL:
+            pass
+    _print_answer(answer)
 
 
 def fetch_result(api: Api, job_id: str, *, wait_s: float) -> Json:
@@ -172,14 +234,18 @@ def fetch_result(api: Api, job_id: str, *, wait_s: float) -> Json:
 
 def result(settings: Settings, job_id: str, *, wait_s: float) -> None:
     """Prints one job."""
-    _print_answer(fetch_result(Api(settings.api_url), job_id, wait_s=wait_s))
+    with Api(settings.api_url) as api:
+        answer = fetch_result(api, job_id, wait_s=wait_s)
+    _print_answer(answer)
 
 
 def predict(settings: Settings, model: str, data: str, pairs: list[str]) -> None:
     """Runs a model now."""
     body = {"model_name": model, "data": parse_data(data), "config": parse_config(pairs)}
     wait_s = settings.predict_wait_s
-    _print_answer(Api(settings.api_url).call("POST", "/api/v1/inference/predict", body=body, wait_s=wait_s))
+    with Api(settings.api_url) as api:
+        answer = api.call("POST", "/api/v1/inference/predict", body=body, wait_s=wait_s)
+    _print_answer(answer)
 
 
 def _print_answer(answer: Json) -> None:
@@ -192,7 +258,8 @@ def _print_answer(answer: Json) -> None:
 
 def models(settings: Settings) -> None:
     """Prints the models as a table."""
-    found = cast("list[Json]", Api(settings.api_url).call("GET", "/api/v1/models")["models"])
+    with Api(settings.api_url) as api:
+        found = cast("list[Json]", api.call("GET", "/api/v1/models")["models"])
     table = Table(box=None, pad_edge=False)
     for title in ("Model", "Version", "State", "Replicas", "Description"):
         table.add_column(title, overflow="fold")

@@ -19,6 +19,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
+db = typer.Typer(help="The database's schema, and what it holds.", no_args_is_help=True)
+app.add_typer(db, name="db")
+
 ConfigFile = Annotated[
     Path | None,
     typer.Option("--config", help="Serve config to deploy; default: serve_config.yaml of this checkout."),
@@ -26,6 +29,8 @@ ConfigFile = Annotated[
 Data = Annotated[
     str, typer.Option(help="Numbers `1,2,3`, a file `@series.csv` (or .json), or `-` for standard input.")
 ]
+JobId = Annotated[str, typer.Argument(help="What `submit` printed.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Pairs = Annotated[
     list[str] | None, typer.Option("--config", help="A model setting, `key=value`; may be repeated.")
 ]
@@ -70,7 +75,7 @@ def down() -> None:
 
 
 @app.command()
-def status(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:
+def status(as_json: AsJson = False) -> None:
     """Show every part: state, address, uptime, memory. Exit code 0: all well, 1: degraded, 3: not running."""
     with foreseen_errors():
         from satellite.cli import status as view
@@ -121,17 +126,50 @@ def submit(
     data: Data,
     config: Pairs = None,
     wait: Annotated[bool, typer.Option("--wait", help="Wait for the result.")] = False,
+    priority: Annotated[
+        int | None, typer.Option(min=0, max=9, help="9 is the most urgent; default: 4.")
+    ] = None,
+    deadline_s: Annotated[
+        float | None, typer.Option("--deadline-s", help="Seconds: if it has not started by then, it expires.")
+    ] = None,
+    run_at: Annotated[
+        str | None, typer.Option("--run-at", help="Not before this time, such as 2026-01-05T12:00:00Z.")
+    ] = None,
+    label: Annotated[
+        list[str] | None, typer.Option("--label", help="`key=value`, to find it by; may be repeated.")
+    ] = None,
+    max_attempts: Annotated[
+        int | None,
+        typer.Option("--max-attempts", min=1, max=20, help="Default: what the model's config says."),
+    ] = None,
+    idempotency_key: Annotated[
+        str | None, typer.Option("--idempotency-key", help="Sent again with this key, it is the same job.")
+    ] = None,
 ) -> None:
     """Submit a job; prints its id, or with --wait its result."""
     with foreseen_errors():
         from satellite.cli import inference
 
-        inference.submit(load_settings(), model, data, config or [], wait=wait)
+        inference.submit(
+            load_settings(),
+            model,
+            data,
+            config or [],
+            wait=wait,
+            job_fields={
+                "priority": priority,
+                "deadline_s": deadline_s,
+                "run_at": run_at,
+                "labels": inference.parse_labels(label) if label else None,
+                "max_attempts": max_attempts,
+            },
+            idempotency_key=idempotency_key,
+        )
 
 
 @app.command()
 def result(
-    job_id: Annotated[str, typer.Argument(help="What `submit` printed.")],
+    job_id: JobId,
     wait_s: Annotated[
         float, typer.Option("--wait-s", min=0, help="Seconds to wait for the end of the job.")
     ] = 0,
@@ -163,3 +201,93 @@ def models() -> None:
         from satellite.cli import inference
 
         inference.models(load_settings())
+
+
+@app.command()
+def jobs(
+    model: Annotated[str | None, typer.Option("--model", help="Only of this model.")] = None,
+    status: Annotated[
+        list[str] | None, typer.Option("--status", help="Only in this state; may be repeated.")
+    ] = None,
+    label: Annotated[
+        list[str] | None, typer.Option("--label", help="Only with `key=value`; repeated: with all of them.")
+    ] = None,
+    limit: Annotated[int, typer.Option("--limit", "-n", min=1, help="Jobs at most.")] = 20,
+    as_json: AsJson = False,
+) -> None:
+    """List jobs, newest first."""
+    with foreseen_errors():
+        from satellite.cli import jobs as view
+
+        view.list_jobs(
+            load_settings(),
+            model=model,
+            statuses=status or [],
+            labels=label or [],
+            limit=limit,
+            as_json=as_json,
+        )
+
+
+@app.command()
+def explain(job_id: JobId, as_json: AsJson = False) -> None:
+    """Show where a job's time went, why its batch left, and its attempts."""
+    with foreseen_errors():
+        from satellite.cli import jobs as view
+
+        view.explain(load_settings(), job_id, as_json=as_json)
+
+
+@app.command()
+def cancel(job_id: JobId) -> None:
+    """Cancel a job. One that waits never runs; of one that runs the result is discarded."""
+    with foreseen_errors():
+        from satellite.cli import jobs as action
+
+        action.cancel(load_settings(), job_id)
+
+
+@app.command()
+def retry(
+    job_id: Annotated[str | None, typer.Argument(help="A job that has ended.")] = None,
+    dead: Annotated[
+        bool, typer.Option("--dead", help="All dead jobs not repeated yet, oldest first.")
+    ] = False,
+    model: Annotated[str | None, typer.Option("--model", help="With --dead: only of this model.")] = None,
+    error_code: Annotated[
+        str | None,
+        typer.Option("--error-code", help="With --dead: only with this error, such as replica_died."),
+    ] = None,
+    limit: Annotated[
+        int | None,
+        typer.Option("--limit", "-n", min=1, max=1000, help="With --dead: so many at most; default: 100."),
+    ] = None,
+) -> None:
+    """Repeat a job as a new one, and print its id; or with --dead many, and print old and new id of each."""
+    with foreseen_errors():
+        from satellite.cli import jobs as action
+
+        settings = load_settings()
+        action.check_retry(job_id, dead=dead, filtered=bool(model or error_code or limit))
+        if job_id is not None:
+            action.retry(settings, job_id)
+        else:
+            action.retry_dead(settings, model=model, error_code=error_code, limit=limit)
+
+
+@db.command("upgrade")
+def db_upgrade() -> None:
+    """Bring the schema up to date. Safe to run twice, and while ingresses run."""
+    with foreseen_errors():
+        from satellite.cli import db as action
+
+        action.upgrade(load_settings())
+
+
+@db.command("status")
+def db_status(as_json: AsJson = False) -> None:
+    """Show schema, jobs, days, sizes, ingresses. Exit code 0: schema up to date, 1: not, 2: no database."""
+    with foreseen_errors():
+        from satellite.cli import db as view
+
+        raise typer.Exit(view.status(load_settings(), as_json=as_json))

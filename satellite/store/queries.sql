@@ -296,5 +296,32 @@ SELECT ensure_partitions($1::date, $2::int);
 -- name: drop_partitions
 SELECT drop_partitions($1::date, $2::date);
 
+-- name: describe_tables
+-- For `satellite db status`: what the two partitioned tables hold. `row_count` is PostgreSQL's own estimate.
+SELECT parent.relname AS parent, count(*) AS partitions, min(right(child.relname, 8)) AS oldest,
+       max(right(child.relname, 8)) AS newest, sum(greatest(child.reltuples, 0))::bigint AS row_count,
+       sum(pg_relation_size(child.oid))::bigint AS heap_bytes, sum(pg_total_relation_size(child.oid))::bigint AS size_bytes
+FROM pg_inherits JOIN pg_class AS parent ON parent.oid = inhparent JOIN pg_class AS child ON child.oid = inhrelid
+WHERE parent.oid IN (to_regclass('jobs'), to_regclass('events'))
+GROUP BY parent.relname;
+
+-- name: count_jobs
+SELECT status, count(*) AS count FROM jobs GROUP BY status;
+
+-- name: count_few_jobs
+-- All but the succeeded: these have indexes of their own.
+SELECT status, count(*) AS count FROM jobs WHERE status IN ('queued', 'running') GROUP BY status
+UNION ALL
+SELECT status, count(*) FROM jobs WHERE status IN ('failed', 'cancelled', 'expired', 'dead') GROUP BY status;
+
+-- name: count_ingresses
+SELECT count(*) FILTER (WHERE NOT lost AND heartbeat_at >= now() - make_interval(secs => $1)) AS live,
+       count(*) FILTER (WHERE NOT lost AND heartbeat_at < now() - make_interval(secs => $1)) AS silent,
+       count(*) FILTER (WHERE lost) AS lost
+FROM ingresses;
+
+-- name: database_size
+SELECT pg_database_size(current_database());
+
 -- name: ping
 SELECT 1;

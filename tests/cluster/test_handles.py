@@ -13,8 +13,10 @@ from satellite.settings import REPO_ROOT
 
 # Each in a process of its own: a process joins one Ray cluster.
 CLIENT = """
+    from datetime import UTC, datetime, timedelta
+
     import satellite
-    from satellite.errors import InvalidRequest, JobNotFound, ModelNotFound
+    from satellite.errors import InvalidRequest, JobFinished, JobNotFound, ModelNotFound
 
     with satellite.connect() as client:
         assert client.models() == ["lstm_timeseries", "moving_average"]
@@ -23,11 +25,22 @@ CLIENT = """
         job_id = client.submit("moving_average", [1, 2, 3, 4], forecast_steps=2)
         job = client.result(job_id)
         assert job["status"] == "succeeded" and job["result"] == {"forecast": [2.5, 2.5]}, job
-        for error, call in {
-            ModelNotFound: lambda: client.predict("lstm", [1, 2, 3, 4]),
-            InvalidRequest: lambda: client.predict("moving_average", [1]),
-            JobNotFound: lambda: client.result("0193f3a2-6c1e-7b52-9d5e-3c1f0a2b4c5d"),
-        }.items():
+        options = {"priority": 9, "labels": {"line": "red"}, "idempotency_key": "k"}
+        options["run_at"] = datetime.now(UTC) + timedelta(hours=1)
+        job_id = client.submit("moving_average", [1, 2, 3, 4], job=options, forecast_steps=2)
+        assert client.submit("moving_average", [1, 2, 3, 4], job=options, forecast_steps=2) == job_id
+        job = client.job(job_id)
+        assert (job["priority"], job["labels"], job["data"]) == (9, {"line": "red"}, [1, 2, 3, 4]), job
+        assert [j["job_id"] for j in client.jobs(status="queued", labels={"line": "red"})] == [str(job_id)]
+        assert client.explain(job_id)["parts_s"]["delay"] > 0
+        assert client.cancel(job_id)["status"] == "cancelled"
+        for error, call in [
+            (InvalidRequest, lambda: client.submit("moving_average", [1, 2, 3], job={"priorty": 1})),
+            (JobFinished, lambda: client.cancel(client.jobs(status="succeeded", limit=1)[0]["job_id"])),
+            (ModelNotFound, lambda: client.predict("lstm", [1, 2, 3, 4])),
+            (InvalidRequest, lambda: client.predict("moving_average", [1])),
+            (JobNotFound, lambda: client.result("0193f3a2-6c1e-7b52-9d5e-3c1f0a2b4c5d")),
+        ]:
             try:
                 call()
             except error as caught:

@@ -288,6 +288,20 @@ async def test_a_request_id_is_taken_over_or_made(node):
     assert made and made != "a b\tc"
 
 
+async def test_a_key_of_a_deleted_job_touches_no_other_item_of_its_batch(node, body):
+    answer = await node.http.post("/api/v1/inference/submit", json=body, headers={"Idempotency-Key": "used"})
+    deleted = answer.json()["job_id"]
+    await node.http.get(f"/api/v1/inference/result/{deleted}?wait_s=5")
+    assert (await node.http.delete(f"/api/v1/jobs/{deleted}")).status_code == 204
+    items = [body, {**body, "idempotency_key": "used"}, body]
+    answer = await node.http.post("/api/v1/inference/batch", json={"items": items})
+    first, second, third = answer.json()["items"]
+    assert (second["status_code"], second["problem"]["code"]) == (409, "idempotency_conflict")
+    for item in (first, third):
+        job = await node.http.get(f"/api/v1/inference/result/{item['job_id']}?wait_s=5")
+        assert job.json()["status"] == "succeeded"
+
+
 async def test_a_full_queue_answers_429(database_url, redis, body):
     async with serve(database_url, redis.url, max_queued=3) as node:
         node.replica.gate.clear()
