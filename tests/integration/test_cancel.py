@@ -1,4 +1,4 @@
-"""A cancel that was acknowledged before the start never runs; later, its result is discarded; one thing wins."""
+"""A cancel that was acknowledged before the start never runs; later, its result is discarded; one wins."""
 
 import asyncio
 import random

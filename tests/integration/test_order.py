@@ -103,10 +103,10 @@ async def test_a_job_whose_deadline_passes_while_it_waits_expires_and_never_runs
 
 
 async def test_a_job_whose_deadline_passes_in_the_database_expires_and_never_runs(node):
-    job_id = await submitted(node, 1, run_at=soon(0.5), deadline_s=0.2)
+    job_id = await submitted(node, 1, run_at=soon(4), deadline_s=1.5)
     await node.service._upkeep.run()  # too early
     assert (await shown(node, job_id))["status"] == "queued"
-    await asyncio.sleep(0.25)
+    await asyncio.sleep(1.6)
     await node.service._upkeep.run()
     result = await ended(node, job_id)
     assert (result["status"], result["error"]["code"]) == ("expired", "deadline_passed")
