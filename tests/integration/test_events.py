@@ -1,4 +1,4 @@
-"""Every step of every job reaches whoever watches: once, in one order, on whichever ingress, over SSE and WS."""
+"""Every step of every job reaches whoever watches: once, in one order, on any ingress, over SSE and WS."""
 
 import asyncio
 import contextlib
