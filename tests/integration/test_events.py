@@ -1,4 +1,4 @@
-"""Every step of every job reaches whoever watches: once, in one order, on whichever ingress, over SSE and WS."""
+"""Every step of every job reaches whoever watches: once, in one order, on any ingress, over SSE and WS."""
 
 import asyncio
 import contextlib
@@ -125,7 +125,9 @@ async def test_the_stream_of_a_job_goes_on_after_every_event_on_the_other_ingres
     for number, event in enumerate(whole):
         async with sse(two, job_id=job_id, last_id=event["id"]) as stream:
             assert await read_to_end(stream) == whole[number + 1 :]
-        async with sse(two, job_id=job_id, last_event_id=event["id"]) as stream:  # where headers cannot be set
+        async with sse(
+            two, job_id=job_id, last_event_id=event["id"]
+        ) as stream:  # where headers cannot be set
             assert await read_to_end(stream) == whole[number + 1 :]
 
 

@@ -2,14 +2,12 @@
 
 import asyncio
 import json
-import random
 from collections import Counter
 from datetime import datetime, timedelta
 
 import orjson
 import pytest
 
-from satellite import lease
 from satellite.errors import IdempotencyConflict, ReplicaDied
 from satellite.submission import Submission
 
@@ -19,7 +17,6 @@ from .helpers import (
     JOBS,
     UNKNOWN,
     accepted,
-    busy,
     ended,
     eventually,
     held_back,
@@ -104,7 +101,10 @@ async def test_one_key_several_times_in_one_group_commit_is_one_job(node, db):
         return Submission(**job_body(number), idempotency_key=key)
 
     answers = await asyncio.gather(
-        *(node.service.submit(asked(n, key)) for n, key in [(0, None), (1, "k"), (1, "k"), (2, "k"), (3, "l")]),
+        *(
+            node.service.submit(asked(n, key))
+            for n, key in [(0, None), (1, "k"), (1, "k"), (2, "k"), (3, "l")]
+        ),
         return_exceptions=True,
     )
     assert await db.fetchval("SELECT count(DISTINCT xmin::text) FROM jobs") == 1
@@ -158,9 +158,7 @@ async def test_a_batch_has_a_verdict_for_each_item_in_order(node, db):
     verdicts = body["items"]
     assert [v["index"] for v in verdicts] == list(range(8))
     assert [v["status_code"] for v in verdicts] == [202, 422, 422, 404, 422, 422, 202, 422]
-    pointers = {
-        v["index"]: v["problem"]["errors"][0]["pointer"] for v in verdicts if v["status_code"] == 422
-    }
+    pointers = {v["index"]: v["problem"]["errors"][0]["pointer"] for v in verdicts if v["status_code"] == 422}
     assert pointers == {
         1: "/items/1/priority",
         2: "/items/2/data",

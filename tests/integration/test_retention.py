@@ -23,7 +23,8 @@ async def old_job(store, db, days, *, finished):
 
 async def tables(db, parent):
     rows = await db.fetch(
-        "SELECT inhrelid::regclass::text AS name FROM pg_inherits WHERE inhparent = $1::text::regclass", parent
+        "SELECT inhrelid::regclass::text AS name FROM pg_inherits WHERE inhparent = $1::text::regclass",
+        parent,
     )
     return {row["name"] for row in rows}
 
