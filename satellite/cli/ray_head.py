@@ -166,6 +166,9 @@ class RayHead:
                 "RAY_SERVE_HAPROXY_METRICS_SOCKET_PATH": str(self.paths.haproxy / "metrics.sock"),
                 "RAY_SERVE_HAPROXY_METRICS_PORT": str(metrics_port),
                 "RAY_SERVE_HAPROXY_STATS_PORT": str(stats_port),
+                # Serve looks at its HAProxy this often and replaces it after three bad looks: with Ray's 10 s
+                # a HAProxy that was killed is away for half a minute.
+                "RAY_SERVE_PROXY_HEALTH_CHECK_PERIOD_S": "1",
                 # One HAProxy here learns of a leaving replica at once; 30 s are for load balancers afar.
                 "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": "2",
             }

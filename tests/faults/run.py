@@ -129,12 +129,19 @@ async def run_scenario(system: System, scenario: Scenario, features: Features, *
             failures.append(f"not ready again after {READY_S:.0f} s")
         await clients.read_all({ack.job_id for ack in history.of(Acknowledged)})
     finally:
-        for task in onlookers:
-            task.cancel()
-        await asyncio.gather(*onlookers, return_exceptions=True)
+        await _stop(onlookers)
         await clients.close()
     evidence = await _collect(system, since_s, features, observer)
     return _report(scenario, history, evidence, failures)
+
+
+async def _stop(tasks: list[asyncio.Task[None]]) -> None:
+    left = set(tasks)
+    while left:  # a library on the way may take the first cancellation for its own
+        for task in left:
+            task.cancel()
+        _, left = await asyncio.wait(left, timeout=2)
+    await asyncio.gather(*tasks, return_exceptions=True)
 
 
 def _model_watchers(url: str, history: History, features: Features) -> list[Any]:

@@ -78,7 +78,7 @@ SCENARIOS = (
         about="SIGKILL of the front door",
         strikes=((3.0, faults.kill_haproxy),),
         load=Load(duration_s=15),
-        new_work_s=20,
+        new_work_s=15,
         old_work_s=10,
     ),
     Scenario(
