@@ -145,7 +145,8 @@ class Service:
             max_attempts=submission.max_attempts or entry.config.max_attempts,
             created_at=created_at,
             priority=submission.priority,
-            run_at=submission.run_at,
+            # A time in the past is now: nobody gets ahead of the queue by it.
+            run_at=submission.run_at and max(submission.run_at, created_at),
             deadline_at=None if deadline_s is None else created_at + timedelta(seconds=deadline_s),
             labels=submission.labels,
             parent_id=submission.parent_id,
