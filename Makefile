@@ -2,7 +2,7 @@
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help install demo up down status logs test check bench clean
+.PHONY: help install demo up down status logs test check faults bench clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -40,6 +40,9 @@ check: $(DEV) ## linters and the type checker
 	$(BIN)/ruff format --check
 	$(BIN)/basedpyright
 	$(BIN)/lint-imports
+
+faults: $(DEV) ## kill, stop and restart every part under load, and check that no job is lost
+	@$(BIN)/python -m tests.faults
 
 bench: $(DEV) ## the benchmarks
 	@$(BIN)/python -m benchmarks

@@ -92,7 +92,10 @@ class EventLog:
                     yield event
                 position = page[-1].position if len(page) == PAGE else joined_at
             while True:
-                yield await reader.get()
+                event = await reader.get()
+                # This ingress may lag behind the one where the client has seen events up to `after`.
+                if event.position > after:
+                    yield event
         finally:
             self._readers.discard(reader)
 

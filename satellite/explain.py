@@ -7,6 +7,8 @@ from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
+import orjson
+
 from satellite.batching import FlushReason
 from satellite.config import ModelConfig
 from satellite.jobs import Job, JobStatus, past_attempts
@@ -66,16 +68,15 @@ def explain(
     now = now or datetime.now(UTC)
     took = parts(job, now)
     run = job.run
+    error: dict[str, Any] = orjson.loads(job.error) if job.error else {}
     current: dict[str, Any] = {
         "attempt": job.attempt,
-        "owner": None,
         "started_at": job.started_at,
         "ended_at": job.finished_at,
-        "code": None,
-        "detail": None,
+        "code": error.get("code"),
+        "detail": error.get("detail"),
         "replica_id": run and run.replica_id,
     }
-    current.pop("owner")
     attempts = [{k: v for k, v in past.items() if k != "owner"} for past in past_attempts(job)]
     return {
         "job_id": str(job.job_id),

@@ -19,15 +19,21 @@ class GroupCommit(Generic[T, R]):
     leaves at once.
 
     Args:
-        write: writes a group and returns one result per item, in order. If it raises, every caller in the
-            group gets that exception.
+        write: writes a group and returns one result per item, in order.
+        shared: the errors of `write` that concern a group as a whole: every caller in it gets them. After any
+            other one its items are written one by one, so that what is wrong with one fails no other.
         max_items: the largest group.
     """
 
     def __init__(
-        self, write: Callable[[Sequence[T]], Awaitable[Sequence[R]]], *, max_items: int = 500
+        self,
+        write: Callable[[Sequence[T]], Awaitable[Sequence[R]]],
+        *,
+        shared: type[Exception] = Exception,
+        max_items: int = 500,
     ) -> None:
         self._write = write
+        self._shared = shared
         self._max_items = max_items
         self._waiting: deque[tuple[T, asyncio.Future[R]]] = deque()
         self._task: asyncio.Task[None] | None = None
@@ -61,6 +67,10 @@ class GroupCommit(Generic[T, R]):
                 future.cancel()
             raise
         except Exception as error:
+            if len(group) > 1 and not isinstance(error, self._shared):
+                for member in group:
+                    await self._write_group([member])
+                return
             for _, future in group:
                 if not future.done():
                     future.set_exception(error)

@@ -21,9 +21,16 @@ import orjson
 from satellite.batching import FlushReason, Outcome
 from satellite.catalog import Catalog
 from satellite.dispatch import Batch, ModelQueue
-from satellite.errors import Cancelled, DeadlinePassed, InferenceError, ReplicaDied, SatelliteError
+from satellite.errors import (
+    Cancelled,
+    DeadlinePassed,
+    InferenceError,
+    InvalidOutput,
+    ReplicaDied,
+    SatelliteError,
+)
 from satellite.events import EventHub
-from satellite.jobs import Job, JobStatus, Step, ended_attempt
+from satellite.jobs import Job, JobStatus, Step, ended_attempt, storable
 from satellite.metrics import Metrics
 from satellite.requests import JobRequest
 from satellite.store import Completion, Requeue, Start, Store, StoredJob
@@ -298,20 +305,33 @@ class HeldJobs:
         started_at = datetime.fromtimestamp(result.started_at_s, UTC) if result else job.started_at
         output = outcome.output if outcome else None
         problem = None if error is None else error_json(error)
-        finished_at = await self._store.complete(
-            Completion(
-                job_id=job.job_id,
-                attempt=job.attempt,
-                owner=request.owner,
-                status=status,
-                started_at=started_at,
-                start_recorded=start_recorded,
-                model_version=result.model_version if result else None,
-                result=None if output is None else output.decode(),
-                error=None if problem is None else problem.decode(),
-                run=run,
-            )
+        completion = Completion(
+            job_id=job.job_id,
+            attempt=job.attempt,
+            owner=request.owner,
+            status=status,
+            started_at=started_at,
+            start_recorded=start_recorded,
+            model_version=result.model_version if result else None,
+            result=None if output is None else output.decode(),
+            error=None if problem is None else problem.decode(),
+            run=run,
         )
+        try:
+            finished_at = await self._store.complete(completion)
+        except Exception:
+            # Whatever it is that PostgreSQL refuses: the job must end, and its caller hear of it.
+            logger.exception(
+                "A result could not be stored.",
+                extra={"action": "result_refused", "job_id": str(job.job_id), "model": job.model_name},
+            )
+            status, output = JobStatus.FAILED, None
+            problem = error_json(
+                InvalidOutput("the model's answer could not be stored; see the ingress's log")
+            )
+            finished_at = await self._store.complete(
+                replace(completion, status=status, result=None, error=problem.decode())
+            )
         self._forget(request)
         if finished_at is None:
             logger.warning(
@@ -382,4 +402,4 @@ class HeldJobs:
 
 def error_json(error: SatelliteError) -> bytes:
     """The wire form of a job's error."""
-    return orjson.dumps({"code": error.code, "title": error.title, "detail": error.detail})
+    return orjson.dumps({"code": error.code, "title": error.title, "detail": storable(error.detail)})

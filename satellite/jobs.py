@@ -17,6 +17,9 @@ MAX_PRIORITY = 9
 # Ageing: a step of priority is worth this much waiting. The least urgent job is overtaken by those that come
 # within nine steps after it, and by no later one.
 PRIORITY_STEP = timedelta(seconds=30)
+_EPOCH = datetime.fromtimestamp(0, UTC)
+
+MAX_DETAIL = 2000
 
 
 class JobStatus(StrEnum):
@@ -149,10 +152,15 @@ def ended_attempt(
             "started_at": job.started_at,
             "ended_at": ended_at,
             "code": code,
-            "detail": detail,
+            "detail": storable(detail),
             "replica_id": replica_id,
         }
     )
+
+
+def storable(text: str) -> str:
+    """A text from a model in a form that JSON and PostgreSQL can hold, and no longer than anybody reads."""
+    return text[:MAX_DETAIL].encode("utf-8", "replace").decode().replace("\x00", "")
 
 
 def labels_to_dict(labels: tuple[str, ...]) -> dict[str, str]:
@@ -167,5 +175,6 @@ def new_job_id() -> tuple[UUID, datetime]:
 
 
 def first_id_at(moment: datetime) -> UUID:
-    """The smallest id that a job created at this moment can have: times become ranges of ids."""
-    return UUID(int=max(int(moment.timestamp() * 1000), 0) << 80)
+    """The smallest id that a job created at this moment or later can have: times become ranges of ids."""
+    ms = -((_EPOCH - moment) // timedelta(milliseconds=1))  # rounded up
+    return UUID(int=max(ms, 0) << 80)

@@ -21,10 +21,10 @@ from satellite.store import Store
 logger = logging.getLogger(__name__)
 
 LEASE_S = 15.0
-HEARTBEAT_S = 3.0
+HEARTBEAT_S = 1.5
 # For so long an ingress must have been heard itself before it may call another one lost: after an outage of
 # the database every living ingress has renewed its lease by then.
-GRACE_S = 8.0
+GRACE_S = 6.0
 # A job is started only if the lease lasts for so long yet: checking and starting take time, too.
 MARGIN_S = 0.5
 

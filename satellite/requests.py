@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
@@ -62,6 +63,7 @@ class JobRequest:
         self.requeue_write: asyncio.Task[None] | None = None
         self.timer: asyncio.TimerHandle | None = None  # its deadline while it waits, or the end of a backoff
         self._held = held
+        self._held_since_s = time.monotonic()
 
     def is_wanted(self) -> bool:
         """False if it has ended, if its deadline has passed, or if its lease was lost and others run it."""
@@ -69,7 +71,8 @@ class JobRequest:
 
     def dispatched(self, fill_s: float) -> None:
         """Handed to a replica."""
-        self.fill_s = fill_s
+        # A replica here may have been free all the while that the job waited elsewhere.
+        self.fill_s = min(fill_s, time.monotonic() - self._held_since_s)
         self._held.started(self)
 
     def finished(self, outcome: Outcome, batch: Batch) -> None:

@@ -81,7 +81,10 @@ class BatchRunner:
                 error=InvalidOutput(f"the model answered with {type(output).__name__}, not its Output")
             )
         # ser_json_inf_nan defaults to "null": a value that is not finite would vanish silently.
-        text = output.model_dump_json().encode()
+        try:
+            text = output.model_dump_json().encode()
+        except Exception as error:
+            return Outcome(error=InvalidOutput(f"the model's answer cannot be written as JSON: {error}"))
         if b"null" in text and not _all_finite(output.model_dump()):
             return Outcome(error=InvalidOutput("the model's answer holds NaN or infinity"))
         return Outcome(output=text)

@@ -135,7 +135,7 @@ class Service:
         entry = self.catalog.find(submission.model_name)
         job_id, created_at = new_job_id()
         request = entry.validate(submission.data, submission.config)
-        deadline_s = submission.deadline_s
+        run_at, deadline_s = submission.run_at, submission.deadline_s
         job = Job(
             job_id=job_id,
             tenant=DEFAULT_TENANT,
@@ -145,8 +145,8 @@ class Service:
             max_attempts=submission.max_attempts or entry.config.max_attempts,
             created_at=created_at,
             priority=submission.priority,
-            # A time in the past is now: nobody gets ahead of the queue by it.
-            run_at=submission.run_at and max(submission.run_at, created_at),
+            # One that has passed means now: rank is counted from it, and the past would put a job before all.
+            run_at=None if run_at is None else max(run_at, created_at),
             deadline_at=None if deadline_s is None else created_at + timedelta(seconds=deadline_s),
             labels=submission.labels,
             parent_id=submission.parent_id,

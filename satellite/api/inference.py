@@ -44,13 +44,11 @@ async def batch(request: Request) -> Response:
     context = context_of(request)
     fields = parse_fields(await _read(request, context), {"items": _items}, required=("items",))
     items: list[Submission | SatelliteError] = []
-    for number, item in enumerate(fields["items"]):
+    for item in fields["items"]:
         try:
             items.append(parse_item(item))
         except InvalidRequest as error:
-            pointer = f"/items/{number}"
-            entries = [{**entry, "pointer": pointer + entry["pointer"]} for entry in error.errors or []]
-            items.append(InvalidRequest(f"{pointer}: {error.detail}", errors=entries))
+            items.append(error)
     answers = await context.service.submit_all(items)
     verdicts = [
         _verdict(number, answer, request.scope.get("request_id")) for number, answer in enumerate(answers)
@@ -134,10 +132,19 @@ def accepted_body(submitted: Submitted) -> dict[str, Any]:
 
 def _verdict(number: int, answer: Submitted | SatelliteError, request_id: str | None) -> dict[str, Any]:
     if isinstance(answer, SatelliteError):
+        if isinstance(answer, InvalidRequest):
+            answer = _at_item(number, answer)
         return {"index": number, "status_code": answer.status, "problem": problem(answer, request_id)}
     body = accepted_body(answer)
     del body["links"]
     return {"index": number, "status_code": 202, **body, "replayed": answer.replayed}
+
+
+def _at_item(number: int, error: InvalidRequest) -> InvalidRequest:
+    """The error of one item, with pointers into the whole batch."""
+    pointer = f"/items/{number}"
+    entries = [{**entry, "pointer": pointer + entry["pointer"]} for entry in error.errors or []]
+    return InvalidRequest(f"{pointer}: {error.detail}", errors=entries)
 
 
 def _items(value: Any, pointer: str) -> list[Any]:

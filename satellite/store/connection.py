@@ -94,6 +94,10 @@ class Connections:
                 return await call()
             except TimeoutError as error:
                 raise self._went_away(error) from error
+            except asyncpg.TransactionRollbackError:
+                if not tries_left:  # a deadlock, say, of which it was the victim
+                    raise
+                tries_left -= 1
             except AWAY as error:
                 if not tries_left:
                     raise self._went_away(error) from error

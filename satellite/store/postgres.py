@@ -12,7 +12,14 @@ from uuid import UUID
 import asyncpg
 import orjson
 
-from satellite.errors import DeadlinePassed, IdempotencyConflict, LeaseLost, StoreUnavailable
+from satellite.errors import (
+    Cancelled,
+    DeadlinePassed,
+    IdempotencyConflict,
+    InferenceError,
+    LeaseLost,
+    StoreUnavailable,
+)
 from satellite.groupcommit import GroupCommit
 from satellite.jobs import PRIORITY_STEP
 from satellite.store import migrate, queries
@@ -32,6 +39,7 @@ ORPHANS_AT_A_TIME = 1000
 # Idempotency keys that are deleted in one statement; the next one follows at once.
 KEYS_AT_A_TIME = 5000
 
+T = TypeVar("T")
 R = TypeVar("R")
 Models = set[str]
 Verdict = UUID | IdempotencyConflict
@@ -42,10 +50,10 @@ class Store(Reading):
 
     def __init__(self, connections: Connections) -> None:
         super().__init__(connections)
-        self._inserts: GroupCommit[NewJob, Verdict] = GroupCommit(self._insert)
-        self._starts: GroupCommit[Start, None] = GroupCommit(self._start)
-        self._completions: GroupCommit[Completion, datetime | None] = GroupCommit(self._complete)
-        self._requeues: GroupCommit[Requeue, bool] = GroupCommit(self._requeue)
+        self._inserts: GroupCommit[NewJob, Verdict] = _grouped(self._insert)
+        self._starts: GroupCommit[Start, None] = _grouped(self._start)
+        self._completions: GroupCommit[Completion, datetime | None] = _grouped(self._complete)
+        self._requeues: GroupCommit[Requeue, bool] = _grouped(self._requeue)
         self._partitions_until = datetime.now(UTC)
 
     @classmethod
@@ -146,7 +154,8 @@ class Store(Reading):
         detail = "the ingress that held the job was lost"
         error = _error(LeaseLost, f"{detail}, and no attempt is left")
         dead = await self._repeat(queries.BURY_ORPHANS, error)
-        return dead, await self._repeat(queries.REQUEUE_ORPHANS, LeaseLost.code, detail)
+        cancelled = _error(Cancelled, f"it was cancelled, and {detail}")
+        return dead, await self._repeat(queries.REQUEUE_ORPHANS, LeaseLost.code, detail, cancelled)
 
     async def release(self, owner: UUID) -> Models:
         """End a lease: what has not started can be claimed at once. Returns the models it is for."""
@@ -174,8 +183,9 @@ class Store(Reading):
         Returns:
             True: it is cancelled. None: its ingress has been asked. False: there is nothing to cancel.
         """
+        error = _error(Cancelled, "it was cancelled before it started")
         while True:
-            if await self._fetchval(queries.CANCEL_JOB, job_id, tenant) is not None:
+            if await self._fetchval(queries.CANCEL_JOB, job_id, tenant, error) is not None:
                 return True
             if await self._fetchval(queries.REQUEST_CANCEL, job_id, tenant) is not None:
                 return None
@@ -321,6 +331,10 @@ class Store(Reading):
                 return moved
 
 
+def _grouped(write: Callable[[Sequence[T]], Awaitable[Sequence[R]]]) -> GroupCommit[T, R]:
+    return GroupCommit(write, shared=StoreUnavailable)
+
+
 def _columns(jobs: Sequence[NewJob]) -> list[list[Any]]:
     return _transposed(
         [
@@ -363,5 +377,5 @@ def _verdict(new: NewJob, found: dict[tuple[str, str], Any]) -> Verdict:
     return row["job_id"]
 
 
-def _error(kind: type[LeaseLost] | type[DeadlinePassed], detail: str) -> str:
+def _error(kind: type[InferenceError], detail: str) -> str:
     return orjson.dumps({"code": kind.code, "title": kind.title, "detail": detail}).decode()

@@ -22,10 +22,11 @@ INSERT INTO events (job_id, tenant, model_name, status, attempt, at)
 SELECT id, tenant, model_name, 'queued', 1, created_at FROM inserted;
 
 -- name: take_keys
--- Sorted, so that two ingresses that bring the same keys do not wait for each other in a circle.
+-- Sorted, so that two ingresses that bring the same keys do not wait for each other in a circle; of one key that
+-- comes twice the older request takes it.
 INSERT INTO idempotency_keys (tenant, key, digest, job_id)
 SELECT * FROM unnest($1::text[], $2::text[], $3::bytea[], $4::uuid[]) AS k (tenant, key, digest, job_id)
-ORDER BY tenant, key
+ORDER BY tenant, key, job_id
 ON CONFLICT (tenant, key) DO NOTHING;
 
 -- name: find_keys
@@ -141,14 +142,14 @@ SELECT id, model_name FROM dead;
 
 -- name: requeue_orphans
 -- The other jobs of lost ingresses go back into the database's queue. One that was running has used up its attempt;
--- one that shall be cancelled is.
+-- one that shall be cancelled is. Its rank stays: it has waited since then.
 WITH orphans AS (
     SELECT id, status FROM jobs
     WHERE owner IN (SELECT owner FROM ingresses WHERE lost)
       AND (status = 'queued' OR status = 'running' AND (attempt < max_attempts OR cancel_requested))
     LIMIT $1 FOR UPDATE SKIP LOCKED),
 freed AS (
-    UPDATE jobs SET owner = NULL, started_at = NULL, status = 'queued', attempt = attempt + 1,
+    UPDATE jobs SET owner = NULL, started_at = NULL, status = 'queued', attempt = attempt + 1, run_at = now(),
                     attempts = coalesce(attempts, '[]') || jsonb_build_object(
                         'attempt', attempt, 'owner', owner, 'started_at', started_at,
                         'ended_at', clock_timestamp(), 'code', $2::text, 'detail', $3::text)
@@ -159,7 +160,7 @@ untouched AS (
     FROM orphans WHERE jobs.id = orphans.id AND orphans.status = 'queued' AND NOT cancel_requested
     RETURNING jobs.id, model_name),
 cancelled AS (
-    UPDATE jobs SET status = 'cancelled', finished_at = clock_timestamp()
+    UPDATE jobs SET status = 'cancelled', finished_at = clock_timestamp(), error = $4::json
     FROM orphans WHERE jobs.id = orphans.id AND cancel_requested
     RETURNING jobs.id, tenant, model_name, jobs.status, attempt),
 moved AS (SELECT * FROM freed UNION ALL SELECT * FROM cancelled),
@@ -212,7 +213,7 @@ SELECT id, model_name FROM expired;
 -- name: cancel_job
 -- One that nobody holds is cancelled here. Of one that an ingress holds, that ingress decides: it is asked to.
 WITH cancelled AS (
-    UPDATE jobs SET status = 'cancelled', finished_at = clock_timestamp(), cancel_requested = true
+    UPDATE jobs SET status = 'cancelled', finished_at = clock_timestamp(), cancel_requested = true, error = $3::json
     WHERE id = $1 AND tenant = $2 AND owner IS NULL AND status = 'queued'
     RETURNING id, tenant, model_name, attempt, finished_at)
 INSERT INTO events (job_id, tenant, model_name, status, attempt, at)

@@ -9,7 +9,7 @@ import httpx
 import pytest
 import yaml
 
-from .conftest import edit_yaml
+from tests.system import edit_yaml
 
 SERVE = Path(sys.executable).with_name("serve")
 

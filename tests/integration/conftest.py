@@ -123,9 +123,11 @@ class LocalReplica:
     def __init__(self, spec):
         self.runner = BatchRunner(spec, "cpu")
         self.sizes = []
+        self.inputs = []  # the data of each request, in the order of computing
         self.gate = asyncio.Event()
         self.gate.set()
         self.failure = None
+        self.takes_s = 0.0
 
     async def __call__(self, chunk):
         self.sizes.append(len(chunk.items))
@@ -135,6 +137,8 @@ class LocalReplica:
         loop = asyncio.get_running_loop()
         began = loop.time()
         started_at_s = time.time()
+        await asyncio.sleep(self.takes_s)
+        self.inputs += [data for data, _ in chunk.items]
         outcomes = self.runner.run(chunk.items)
         return ChunkResult(
             outcomes=outcomes,
@@ -162,11 +166,14 @@ class Node:
 
 
 @contextlib.asynccontextmanager
-async def serve(database_url, redis_url, *, max_queued=10_000, **settings):
-    """Start an ingress."""
+async def serve(
+    database_url, redis_url, *, max_queued=10_000, window_s=WINDOW_S, flush="window", spec=None, **settings
+):
+    """Start an ingress. `spec`: a model of the test's own, served under the usual name."""
     settings = Settings(database_url=database_url, redis_url=redis_url, **settings)
-    spec = load_model(REPO_ROOT / "models" / f"{MODEL}.py")
-    model_config = ModelConfig(batching=Batching(batch_wait_timeout_s=WINDOW_S))
+    spec = spec or load_model(REPO_ROOT / "models" / f"{MODEL}.py")
+    batching = Batching(batch_wait_timeout_s=window_s, flush=flush)
+    model_config = ModelConfig(batching=batching, retry_delay_s=0.05)
     replica = LocalReplica(spec)
     queues = {MODEL: ModelQueue(MODEL, model_config.batching, replica, max_queued=max_queued)}
     events = EventHub(redis_url, result_cache_s=settings.result_cache_s)
@@ -225,6 +232,13 @@ async def nodes(database_url, redis):
     """Two ingresses on one database and one Redis."""
     async with serve(database_url, redis.url) as one, serve(database_url, redis.url) as two:
         yield one, two
+
+
+@pytest.fixture(scope="module")
+async def shared(postgres, template, redis):
+    """One ingress for all those tests of a file that leave nothing behind which another one would notice."""
+    async with new_database(postgres, template) as url, serve(url, redis.url) as node:
+        yield node
 
 
 BODY = {"model_name": MODEL, "data": [1.0, 2.0, 3.0, 4.0], "config": {"forecast_steps": 2}}

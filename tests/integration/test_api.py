@@ -3,7 +3,6 @@
 import asyncio
 import json
 import re
-from datetime import timedelta
 from uuid import UUID
 
 import pytest
@@ -301,14 +300,6 @@ async def test_a_key_of_a_deleted_job_touches_no_other_item_of_its_batch(node, b
     for item in (first, third):
         job = await node.http.get(f"/api/v1/inference/result/{item['job_id']}?wait_s=5")
         assert job.json()["status"] == "succeeded"
-
-
-@pytest.mark.parametrize("run_at", ["0001-01-01T00:00:00Z", "1999-12-31T23:59:59+14:00"])
-async def test_a_time_in_the_past_is_now(node, db, body, run_at):
-    answer = await node.http.post(SUBMIT, json=body | {"run_at": run_at})
-    assert answer.status_code == 202
-    row = await db.fetchrow("SELECT run_at, created_at, rank_at FROM jobs")
-    assert row["run_at"] == row["created_at"] == row["rank_at"] + timedelta(minutes=2)
 
 
 async def test_a_full_queue_answers_429(database_url, redis, body):

@@ -6,7 +6,7 @@ import pytest
 
 from satellite.batching import Chunk, ChunkResult, FlushReason, Outcome
 from satellite.config import Batching
-from satellite.dispatch import ModelQueue
+from satellite.dispatch import SYNC, ModelQueue
 from satellite.errors import ModelFailed, QueueFull, ReplicaDied
 
 WINDOW_S = 0.05
@@ -257,3 +257,184 @@ async def test_a_closed_queue_takes_nothing_more():
     await asyncio.sleep(0.01)
     assert replicas.sizes == []
     assert not late.started
+
+
+class Clock:
+    def __init__(self):
+        self.now = 1000.0
+
+    def __call__(self):
+        return self.now
+
+
+def data_of(replicas):
+    return [[data for data, _ in chunk.items] for chunk in replicas.chunks]
+
+
+async def filled(requests, *, clock=None, size=4, **options):
+    """A queue whose only replica is taken until it lets go; then the requests leave in their order."""
+    replicas = Replicas(hold=True)
+    queue = ModelQueue(
+        "m",
+        Batching(max_batch_size=size, batch_wait_timeout_s=60),
+        replicas,
+        max_queued=1000,
+        clock=clock or Clock(),
+        **options,
+    )
+    _made.append((queue, replicas))
+    first = Request("first", flush=True)
+    queue.put(first)
+    await replicas.count(1)
+    queue.set_replicas(0)  # no room for a ready batch either
+    queue._busy = 99
+    for request, waited_s in requests:
+        queue.put(request, waited_s=waited_s)
+    return queue, replicas
+
+
+async def let_go(queue, replicas, count):
+    replicas.hold = False
+    replicas.gates[0].set()
+    queue._busy = 0
+    queue.drain()
+    await replicas.count(count)
+
+
+async def test_the_most_urgent_leave_first_and_equals_in_order():
+    levels = [4, 0, 9, 4, 9, 0]
+    queue, replicas = await filled([(Request(i, level=level), 0) for i, level in enumerate(levels)], size=2)
+    await let_go(queue, replicas, 4)
+    assert data_of(replicas)[1:] == [[2, 4], [0, 3], [1, 5]]
+
+
+async def test_waiting_counts_as_much_as_priority():
+    old, urgent = Request("old", level=0), Request("urgent", level=9)
+    queue, replicas = await filled([(urgent, 0), (old, 9 * 30 - 1)], size=1)
+    await let_go(queue, replicas, 3)
+    assert data_of(replicas)[1:] == [["urgent"], ["old"]]
+    old, urgent = Request("old", level=0), Request("urgent", level=9)
+    queue, replicas = await filled([(urgent, 0), (old, 9 * 30 + 1)], size=1)
+    await let_go(queue, replicas, 3)
+    assert data_of(replicas)[1:] == [["old"], ["urgent"]]
+
+
+async def test_how_many_come_before_a_new_one():
+    clock = Clock()
+    queue, _ = await filled(
+        [
+            (Request(i, level=level), waited_s)
+            for i, (level, waited_s) in enumerate(
+                [(9, 0), (4, 0), (4, 0), (0, 130), (0, 125), (0, 0), (3, 29)]
+            )
+        ],
+        clock=clock,
+    )
+    assert queue.ahead_of(9) == 1
+    assert queue.ahead_of(4) == 5  # 9, both 4, and the two old ones
+    assert queue.ahead_of(0) == 7
+
+
+async def test_while_the_gate_is_shut_only_synchronous_requests_leave():
+    replicas = Replicas()
+    queue = queue_for(replicas, window_s=0)
+    open_ = False
+    queue.gate = lambda: open_
+    job, suspect, sync = (
+        Request("job"),
+        Request("suspect", suspect=True),
+        Request("sync", flush=True, level=SYNC),
+    )
+    for request in (job, suspect, sync):
+        queue.put(request)
+    await sync.done
+    await asyncio.sleep(0.01)
+    assert data_of(replicas) == [["sync"]]
+    open_ = True
+    queue.poke()
+    await asyncio.gather(job.done, suspect.done)
+
+
+async def test_what_is_taken_out_does_not_leave():
+    replicas = Replicas()
+    queue = queue_for(replicas)
+    gone, here = Request("gone", flush=True), Request("here")
+    queue.put(gone)
+    queue.put(here)
+    assert queue.remove(gone)
+    assert not queue.remove(gone)
+    assert len(queue) == 1
+    _, batch = await here.done
+    assert batch.flush_reason is FlushReason.TIMER  # the mark went with the one that bore it
+    assert data_of(replicas) == [["here"]]
+
+
+@pytest.mark.parametrize("reason", [FlushReason.DEADLINE, FlushReason.DRAIN])
+async def test_a_batch_leaves_early_and_says_why(reason):
+    queue = queue_for(Replicas(), window_s=60)
+    waiting = Request(0)
+    queue.put(waiting)
+    await asyncio.sleep(0.01)
+    assert not waiting.started
+    if reason is FlushReason.DRAIN:
+        queue.drain()
+    else:
+        queue.put(Request(1, flush=reason))
+    _, batch = await waiting.done
+    assert batch.flush_reason is reason
+
+
+async def test_one_suspect_runs_at_a_time_and_the_others_go_on_beside_it():
+    replicas = Replicas(hold=True)
+    queue = queue_for(replicas, flush="idle")
+    queue.set_replicas(3)
+    for i in range(2):
+        queue.put(Request(f"suspect {i}", suspect=True))
+    await replicas.count(1)
+    queue.put(Request("innocent"))
+    await replicas.count(2)
+    assert data_of(replicas) == [["suspect 0"], ["innocent"]]
+    replicas.gates[0].set()
+    await replicas.count(3)
+    assert data_of(replicas)[2] == ["suspect 1"]
+
+
+async def test_time_spent_filling_a_batch_is_told_from_waiting_for_a_replica():
+    clock = Clock()
+    replicas = Replicas(hold=True)
+    queue = ModelQueue(
+        "m", Batching(max_batch_size=2, batch_wait_timeout_s=60), replicas, max_queued=9, clock=clock
+    )
+    _made.append((queue, replicas))
+    early, late = Request("early"), Request("late")
+    queue.put(early)
+    await asyncio.sleep(0)
+    clock.now += 5
+    queue.put(late)
+    await replicas.count(1)
+    assert (early.fill_s, late.fill_s) == (5, 0)  # a replica was free all the time
+    behind = [Request(i) for i in range(3)]
+    for request in behind:
+        queue.put(request)
+    await replicas.count(2)
+    assert [request.fill_s for request in behind[:2]] == [0, 0]  # made ready behind a busy one
+    clock.now += 7
+    replicas.gates[0].set()
+    replicas.gates[1].set()
+    await asyncio.sleep(0.01)
+    clock.now += 3
+    queue.put(Request("last"))
+    await replicas.count(3)
+    assert behind[2].fill_s == 3  # 7 s for the replica, then 3 s for company
+
+
+async def test_an_estimate_grows_with_what_is_ahead():
+    replicas = Replicas()
+    queue = queue_for(replicas, window_s=2)
+    assert queue.eta_s(0) is None  # nothing has been computed yet
+    queue.compute_s = 1.0
+    assert queue.eta_s(0) == pytest.approx(3.0)  # the window, then itself
+    assert queue.eta_s(7) == pytest.approx(1.0)  # it fills the batch
+    assert queue.eta_s(8 * 5) == pytest.approx(6.0)
+    queue.set_replicas(5)
+    assert queue.eta_s(8 * 5) == pytest.approx(2.0)

@@ -3,7 +3,7 @@
 import json
 from datetime import UTC, datetime, timedelta
 
-from satellite.jobs import Job, JobStatus, new_job_id
+from satellite.jobs import Job, JobStatus, first_id_at, new_job_id
 
 
 def test_ids_rise_and_carry_their_moment():
@@ -16,6 +16,18 @@ def test_ids_rise_and_carry_their_moment():
     assert all(abs(created_at - before) < timedelta(seconds=5) for _, created_at in made)
     job_id, created_at = made[0]
     assert job_id.int >> 80 == round(created_at.timestamp() * 1000)
+
+
+def test_a_moment_becomes_the_first_id_of_its_millisecond():
+    start = datetime(2026, 1, 5, tzinfo=UTC)
+    for ms in range(2000):
+        moment = start + timedelta(milliseconds=ms)
+        expected = int(start.timestamp()) * 1000 + ms
+        assert first_id_at(moment).int >> 80 == expected
+        # "Created at this time or later", and "before this time": the next millisecond, both times.
+        assert first_id_at(moment + timedelta(microseconds=1)).int >> 80 == expected + 1
+    assert first_id_at(datetime.min.replace(tzinfo=UTC)).int == 0
+    assert first_id_at(datetime.max.replace(tzinfo=UTC))
 
 
 def test_terminal_states_are_the_last_ones():

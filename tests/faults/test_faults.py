@@ -1,0 +1,27 @@
+"""The short set of the scenarios, with smaller loads; `make faults` runs all of them in full."""
+
+from dataclasses import replace
+
+import pytest
+
+from tests.faults import faults
+from tests.faults.run import run_scenario
+from tests.faults.scenarios import SCENARIOS
+
+SHORT = [scenario for scenario in SCENARIOS if scenario.short]
+# These must find something to break, or they have shown nothing.
+BITING = {faults.kill_replicas, faults.kill_ingress}
+
+
+@pytest.mark.parametrize("scenario", SHORT, ids=[scenario.name for scenario in SHORT])
+async def test_nothing_is_lost_or_recorded_twice(system, features, scenario):
+    small = replace(
+        scenario,
+        load=replace(scenario.load, jobs=120, duration_s=5),
+        strikes=tuple((1.5, fault) for _, fault in scenario.strikes),
+    )
+    report = await run_scenario(system, small, features, seed=1)
+    assert (report.failures, list(map(str, report.violations))) == ([], [])
+    assert report.accepted > 50
+    if BITING & {fault for _, fault in scenario.strikes}:
+        assert report.again > 0
