@@ -114,7 +114,7 @@ def _left_because(reason: str | None, config: ModelConfig | None) -> str:
         FlushReason.FULL: f"it held {size} requests",
         FlushReason.TIMER: f"its oldest request had waited {window_s}",
         FlushReason.DEADLINE: "waiting longer would have missed a deadline",
-        FlushReason.FLUSH: "a request in it must not wait, or the model flushes when idle",
+        FlushReason.FLUSH: "a request in it must not wait or must run alone, or the model flushes when idle",
         FlushReason.DRAIN: "the ingress was about to stop",
     }.get(FlushReason(reason) if reason else FlushReason.FLUSH, "")
 

@@ -73,7 +73,7 @@ _OPTIONS: dict[str, Any] = {
     },
     "max_attempts": {"type": "integer", "minimum": 1, "maximum": 20},
 }
-_IDEMPOTENCY = {
+_IDEMPOTENCY: dict[str, Any] = {
     "name": "Idempotency-Key",
     "in": "header",
     "schema": {"type": "string", "minLength": 1, "maxLength": 255},
@@ -293,6 +293,10 @@ def _request_schema(
                 "type": "number",
                 "minimum": 0,
                 "description": "predict only: how many seconds to wait.",
+            },
+            "idempotency_key": {
+                **_IDEMPOTENCY["schema"],
+                "description": "batch only: an item's own; elsewhere it is the header `Idempotency-Key`.",
             },
         },
     }

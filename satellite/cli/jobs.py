@@ -93,17 +93,19 @@ def explain(settings: Settings, job_id: str, *, as_json: bool) -> None:
         print(json.dumps(found, indent=1))
         return
     console.print(f"{found['job_id']} ({found['model_name']})", markup=False)
-    console.print(found["summary"], markup=False)
+    console.print(found["summary"], markup=False, soft_wrap=True)
     console.print()
     console.print(_bars(found["parts_s"]))
     batch: Json | None = found["batch"]
     if batch is not None:
+        size, mates = batch["size"], len(batch["mates"])
         console.print()
         console.print(
-            f"Batch {batch['batch_id']} on replica {batch['replica_id']}: {batch['size']} in it, "
-            f"{len(batch['mates'])} of them other jobs. It left because {batch['left_because']} "
-            f"({batch['flush_reason']}).",
+            f"Batch {batch['batch_id']} on replica {batch['replica_id']}: "
+            + (f"{size} requests, {mates} of them other jobs." if size > 1 else "this job alone.")
+            + f" Flush reason: {batch['flush_reason']}.",
             markup=False,
+            soft_wrap=True,
         )
     console.print()
     console.print(_attempts(found))

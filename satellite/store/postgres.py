@@ -36,6 +36,8 @@ HEARTBEAT_TIMEOUT_S = 4
 LABEL_SEPARATOR = "\x1f"
 # Orphans that are moved in one statement; the next one follows at once.
 ORPHANS_AT_A_TIME = 1000
+# Idempotency keys that are deleted in one statement; the next one follows at once.
+KEYS_AT_A_TIME = 5000
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -225,7 +227,8 @@ class Store(Reading):
 
     async def forget(self, *, keys_after_s: float) -> None:
         """Delete idempotency keys past their time, and ingresses that were lost long ago."""
-        await self._fetch(queries.FORGET_KEYS, keys_after_s)
+        while len(await self._fetch(queries.FORGET_KEYS, keys_after_s, KEYS_AT_A_TIME)) == KEYS_AT_A_TIME:
+            pass
         await self._fetch(queries.FORGET_INGRESSES)
 
     # Inside

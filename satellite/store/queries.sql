@@ -36,7 +36,8 @@ FROM unnest($1::text[], $2::text[]) AS wanted (tenant, key) JOIN idempotency_key
 -- name: forget_keys
 DELETE FROM idempotency_keys
 WHERE (tenant, key) IN (SELECT tenant, key FROM idempotency_keys
-                        WHERE created_at < now() - make_interval(secs => $1) ORDER BY created_at LIMIT 5000);
+                        WHERE created_at < now() - make_interval(secs => $1) ORDER BY created_at LIMIT $2)
+RETURNING key;
 
 -- name: start_jobs
 -- Only jobs that compute for longer than a moment get this write; the others pass through `running` in

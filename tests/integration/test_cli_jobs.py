@@ -99,7 +99,7 @@ async def test_an_explanation_fits_a_screen(command):
     job_id = json.loads(await submit(command, wait=True))["job_id"]
     text = await command(jobs.explain, job_id, as_json=False)
     assert len(text.splitlines()) < 24
-    for words in (job_id, "It succeeded after", "batch fill", "█", "It left because", "Attempt (of 3)"):
+    for words in (job_id, "It succeeded after", "batch fill", "█", "Flush reason: timer", "Attempt (of 3)"):
         assert words in text
     found = json.loads(await command(jobs.explain, job_id, as_json=True))
     assert sum(found["parts_s"].values()) == pytest.approx(found["total_s"])

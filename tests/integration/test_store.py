@@ -236,3 +236,15 @@ async def test_a_completion_waits_for_the_database_to_return(store, monkeypatch)
     monkeypatch.setattr(store.connections, "pool", AwayTwice())
     assert await store.complete(completion(job)) is not None
     monkeypatch.undo()
+
+
+async def test_all_old_idempotency_keys_are_forgotten(store, db):
+    for age, count in ((timedelta(days=2), 12_000), (timedelta(hours=1), 3)):
+        await db.execute(
+            "INSERT INTO idempotency_keys SELECT 'default', $1::interval::text || n, '', gen_random_uuid(), "
+            "now() - $1::interval FROM generate_series(1, $2::int) AS n",
+            age,
+            count,
+        )
+    await store.forget(keys_after_s=86400)
+    assert await db.fetchval("SELECT count(*) FROM idempotency_keys") == 3
