@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -124,6 +125,11 @@ def _sender(handle: DeploymentHandle) -> Callable[[Chunk], Awaitable[ChunkResult
     async def send(chunk: Chunk) -> ChunkResult:
         try:
             return await run_chunk.remote(chunk)
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if task is None or task.cancelling():
+                raise
+            raise ReplicaDied("Serve gave up the call that held this request") from None
         except RayTaskError:
             raise  # the replica answered, with an error of its own
         except (RayError, RayServeException) as error:
