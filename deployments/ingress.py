@@ -16,6 +16,7 @@ from ray.serve.exceptions import RayServeException
 from ray.serve.handle import DeploymentHandle
 
 from deployments.cluster_view import ClusterView
+from deployments.draining import DrainWatch
 from deployments.logs import configure_logging
 from deployments.metrics import RayMetrics
 from satellite.api.app import create_app
@@ -81,6 +82,7 @@ class Ingress:
         await self._service.start()
         app_name = serve.get_replica_context().app_name
         self._cluster = ClusterView(app_name, list(specs), self._on_cluster_change)
+        self._drain_watch = DrainWatch(self._service.drain)
         self._context = ApiContext(
             service=self._service, settings=settings, cluster=self._cluster, details=details
         )
@@ -109,6 +111,7 @@ class Ingress:
     async def __del__(self) -> None:
         """Called by Serve when the replica stops, after its requests have been answered."""
         if hasattr(self, "_cluster"):
+            self._drain_watch.close()
             self._cluster.close()
             await self._service.close()
 

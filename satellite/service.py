@@ -68,6 +68,7 @@ class Service:
         self._active: dict[UUID, Job] = {}  # jobs of this ingress that have not ended, as they are now
         self._recent: OrderedDict[UUID, Job] = OrderedDict()  # the last ones that ended here
         self._background: set[asyncio.Task[Any]] = set()
+        self.draining = asyncio.Event()  # set when this ingress is about to leave
 
     @property
     def owner(self) -> UUID:
@@ -279,7 +280,7 @@ class Service:
             while True:
                 status, body = await self._read(job_id)
                 left_s = deadline - time.monotonic()
-                if status.is_terminal or left_s <= 0:
+                if status.is_terminal or left_s <= 0 or self.draining.is_set():
                     return status, body
                 await subscription.get(min(left_s, POLL_S))
 
@@ -344,8 +345,13 @@ class Service:
         assert job.finished_at is not None
         self._publish(job, job.finished_at)
 
+    def drain(self) -> None:
+        """This ingress is about to leave: whoever waits here is let go, to wait at another one."""
+        self.draining.set()
+
     async def close(self) -> None:
         """Finish what replicas are computing, record it, hand the rest back, and disconnect."""
+        self.drain()
         await asyncio.gather(*(queue.close() for queue in self.queues.values()))
         while self._background:
             await asyncio.gather(*self._background, return_exceptions=True)
