@@ -1,6 +1,7 @@
 """The queue of one model: when batches leave, what is in them, and what happens when a replica fails."""
 
 import asyncio
+import contextvars
 
 import pytest
 
@@ -438,3 +439,23 @@ async def test_an_estimate_grows_with_what_is_ahead():
     assert queue.eta_s(8 * 5) == pytest.approx(6.0)
     queue.set_replicas(5)
     assert queue.eta_s(8 * 5) == pytest.approx(2.0)
+
+
+async def test_a_chunk_carries_nothing_of_the_caller_that_filled_it():
+    """Serve keeps a request's child calls by such a context, and cancels them when the client hangs up."""
+    caller = contextvars.ContextVar("caller", default="nobody")
+    seen = []
+
+    async def send(chunk):
+        seen.append(caller.get())
+        return await replicas(chunk)
+
+    replicas = Replicas()
+    queue = ModelQueue("m", Batching(batch_wait_timeout_s=WINDOW_S), send, max_queued=100)
+    caller.set("somebody")
+    for again in range(2):
+        request = Request(again)
+        queue.put(request)
+        await request.done
+    assert seen == ["nobody", "nobody"]
+    await queue.close()
