@@ -15,8 +15,8 @@ import pytest
 import websockets
 
 from satellite.cli.state import Paths
+from tests.system import edit_yaml
 
-from .conftest import edit_yaml
 from .test_main_job import SUBMIT
 
 # Every batch takes so long that whatever stops does so in the middle of one.
