@@ -87,7 +87,7 @@ SCENARIOS = (
         strikes=((3.0, faults.pause_ingress),),
         load=Load(jobs=300, duration_s=28, sleeping=0.6, sleep_s=(0.2, 0.6)),  # it holds some when it stops
         new_work_s=KILLED_INGRESS_S,
-        old_work_s=faults.PAUSE_S + 10,
+        old_work_s=faults.PAUSE_S + 15,  # what is tried again waits behind newer jobs of a higher priority
     ),
     Scenario(
         name="postgres-restarted",
