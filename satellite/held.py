@@ -30,7 +30,7 @@ from satellite.errors import (
     SatelliteError,
 )
 from satellite.events import EventHub
-from satellite.jobs import Job, JobStatus, Step, ended_attempt, storable
+from satellite.jobs import Job, JobStatus, Step, ended_attempt, past_attempts, storable
 from satellite.metrics import Metrics
 from satellite.requests import JobRequest
 from satellite.store import Completion, Requeue, Start, Store, StoredJob
@@ -132,8 +132,7 @@ class HeldJobs:
             size_bytes=len(stored.input),
             owner=self.owner,
             ready_at_s=(job.run_at or job.created_at).timestamp(),
-            # One that has been tried before may be what killed the replicas it ran on.
-            suspect=job.attempt > 1,
+            suspect=any(past["code"] == ReplicaDied.code for past in past_attempts(job)),
         )
         if job.cancel_requested:
             self._add(request)

@@ -154,12 +154,17 @@ def _items(value: Any, pointer: str) -> list[Any]:
 
 
 def _refuse_job_fields(asked: Submission) -> None:
-    plain = Submission(model_name=asked.model_name, data=asked.data, config=asked.config)
+    # A key is welcome: it says that a proxy may send the request once more.
+    plain = Submission(
+        model_name=asked.model_name,
+        data=asked.data,
+        config=asked.config,
+        idempotency_key=asked.idempotency_key,
+    )
     if asked != plain:
         raise invalid(
             "",
-            "priority, deadline_s, run_at, labels, max_attempts and Idempotency-Key are for stored jobs: "
-            'add "store": true',
+            'priority, deadline_s, run_at, labels and max_attempts are for stored jobs: add "store": true',
         )
 
 
