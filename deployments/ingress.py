@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from ray.serve.exceptions import RayServeException
 from ray.serve.handle import DeploymentHandle
 
 from deployments.cluster_view import ClusterView
+from deployments.draining import DrainWatch
 from deployments.logs import configure_logging
 from deployments.metrics import RayMetrics
 from satellite.api.app import create_app
@@ -88,6 +90,7 @@ class Ingress:
         await self._service.start()
         app_name = serve.get_replica_context().app_name
         self._cluster = ClusterView(app_name, list(specs), self._on_cluster_change)
+        self._drain_watch = DrainWatch(self._service.drain)
         self._context = ApiContext(
             service=self._service,
             watching=self._watching,
@@ -151,6 +154,7 @@ class Ingress:
     async def __del__(self) -> None:
         """Called by Serve when the replica stops, after its requests have been answered."""
         if hasattr(self, "_cluster"):
+            self._drain_watch.close()
             self._cluster.close()
             await self._watching.close()
             await self._service.close()
@@ -173,6 +177,11 @@ def _sender(handle: DeploymentHandle) -> Callable[[Chunk], Awaitable[ChunkResult
     async def send(chunk: Chunk) -> ChunkResult:
         try:
             return await run_chunk.remote(chunk)
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if task is None or task.cancelling():
+                raise
+            raise ReplicaDied("Serve gave up the call that held this request") from None
         except RayTaskError:
             raise  # the replica answered, with an error of its own
         except (RayError, RayServeException) as error:

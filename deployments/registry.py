@@ -37,6 +37,7 @@ class ModelDeployment:
             "autoscaling_config": autoscaling(self.spec.name, self.config.autoscaling),
             "user_config": {"batching": self.config.batching.model_dump()},
             "graceful_shutdown_timeout_s": self.config.graceful_shutdown_timeout_s,
+            "max_surge_percent": self.config.max_surge_percent,
             "logging_config": SERVE_LOGGING,
         }
 
@@ -70,6 +71,7 @@ def ingress_options(config: IngressConfig, models: dict[str, ModelDeployment]) -
         "autoscaling_config": autoscaling(INGRESS, config.autoscaling),
         "user_config": {"models": {name: model.config.model_dump() for name, model in models.items()}},
         "graceful_shutdown_timeout_s": config.graceful_shutdown_timeout_s,
+        "max_surge_percent": config.max_surge_percent,
         "logging_config": SERVE_LOGGING,
     }
 

@@ -64,6 +64,13 @@ class ModelConfig(_Config):
     graceful_shutdown_timeout_s: float = Field(
         default=30, gt=0, description="Longer than the longest batch, so that a stopping replica finishes it."
     )
+    max_surge_percent: int = Field(
+        default=100,
+        ge=0,
+        le=100,
+        description="How many new replicas, of 100, a deploy may start before old ones stop. 0 where there "
+        "is no room for them (a GPU that the old ones fill): requests then wait for the new ones to load.",
+    )
 
 
 class IngressConfig(_Config):
@@ -74,7 +81,18 @@ class IngressConfig(_Config):
         default=10_000, ge=1, description="Requests and sockets one replica may hold."
     )
     autoscaling: dict[str, Any] = {"min_replicas": 1, "max_replicas": 1}
-    graceful_shutdown_timeout_s: float = Field(default=30, gt=0)
+    graceful_shutdown_timeout_s: float = Field(
+        default=330,
+        gt=0,
+        description="Longer than the longest `wait_s` of a predict and the longest batch. One that has "
+        "nothing left to answer leaves at once.",
+    )
+    max_surge_percent: int = Field(
+        default=100,
+        ge=0,
+        le=100,
+        description="How many new replicas, of 100, a deploy may start before old ones stop.",
+    )
 
 
 class EnvironmentConfig(_Config):

@@ -13,6 +13,7 @@ Source: L. Kleinrock, "A delay dependent queue discipline", Naval Research Logis
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import logging
 import time
 from collections import Counter, OrderedDict
@@ -118,6 +119,9 @@ class ModelQueue:
         self._runs = Background()
         self._timer: asyncio.TimerHandle | None = None
         self._pump_scheduled = False
+        # A chunk is not its first caller's own: what a caller's context carries (Serve cancels the calls made
+        # under a request whose client hangs up) must not reach the others in it.
+        self._context = contextvars.copy_context()
         self._closed = False
 
     def __len__(self) -> int:
@@ -227,7 +231,7 @@ class ModelQueue:
         # One turn later, so that everything that arrives in this turn can leave in the same batch.
         if not self._pump_scheduled:
             self._pump_scheduled = True
-            asyncio.get_running_loop().call_soon(self._pump)
+            asyncio.get_running_loop().call_soon(self._pump, context=self._context)
 
     def _pump(self) -> None:
         """Hand over every batch that is due and for which there is room."""

@@ -145,7 +145,7 @@ class Service:
             max_attempts=submission.max_attempts or entry.config.max_attempts,
             created_at=created_at,
             priority=submission.priority,
-            # One that has passed means now: rank is counted from it, and the past would put a job before all.
+            # One that has passed means now: a rank counted from the past would put the job before all.
             run_at=None if run_at is None else max(run_at, created_at),
             deadline_at=None if deadline_s is None else created_at + timedelta(seconds=deadline_s),
             labels=submission.labels,

@@ -141,6 +141,14 @@ def parse_text(value: Any, pointer: str) -> str:
     return value
 
 
+def parse_sought(value: Any, pointer: str) -> str:
+    """Check a string that PostgreSQL is asked for: no text of it holds a NUL."""
+    text = parse_text(value, pointer)
+    if "\0" in text:
+        raise invalid(pointer, "must not hold NUL")
+    return text
+
+
 def parse_int(low: int, high: int) -> Callable[[Any, str], int]:
     """A check for whole numbers between two bounds."""
 

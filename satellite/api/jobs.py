@@ -18,7 +18,7 @@ from satellite.api.body import (
     parse_json,
     parse_key,
     parse_label,
-    parse_text,
+    parse_sought,
     read_body,
 )
 from satellite.api.context import context_of
@@ -58,7 +58,7 @@ async def list_jobs(
         if moment is not None and moment.tzinfo is None:
             raise invalid(f"/query/{name}", "must have a time zone, such as 2026-01-05T12:00:00Z")
     wanted = JobFilter(
-        model_name=model_name,
+        model_name=None if model_name is None else parse_sought(model_name, "/query/model_name"),
         statuses=tuple(JobStatus(name) for name in status or ()),
         labels=tuple(parse_label(text, "/query/label") for text in label or ()),
         created_after=created_after,
@@ -189,8 +189,8 @@ def _job_ids(value: Any, pointer: str) -> list[UUID]:
 
 _REPLAY_FIELDS = {
     "job_ids": _job_ids,
-    "model_name": parse_text,
-    "error_code": parse_text,
+    "model_name": parse_sought,
+    "error_code": parse_sought,
     "limit": parse_int(1, MAX_REPLAYS),
 }
 

@@ -13,8 +13,10 @@ A subscription may carry `"after": ID`, the `id` of the last event seen: it goes
 ingress. Events and ids are those of `GET /api/v1/events`.
 
 From the server, told apart by `type`: `job`, `model`, `accepted`, `unsubscribed`, `pong`, `ping` (sent when
-nothing else was for a while) and `problem` (RFC 9457). A mistake in one message leaves the socket open. It is
-closed with 1012 when this ingress is about to stop: connect again, and resume.
+nothing else was for a while) and `problem` (RFC 9457). A mistake in one message leaves the socket open.
+
+Code 1012 says that this ingress leaves: connect again and subscribe again. Every `submit` it has taken was
+answered before; one without an answer was not taken.
 """
 
 from __future__ import annotations
@@ -42,6 +44,10 @@ MAX_SUBSCRIPTIONS = 1000
 PING_INTERVAL_S = 20.0
 # A peer that takes nothing for this long is gone, or as good as gone.
 SEND_TIMEOUT_S = 30.0
+# For what is still to be said to a peer before this ingress leaves.
+LEAVE_TIMEOUT_S = 10.0
+
+NO_MORE = b""  # the last of the unsent messages, never sent itself
 
 CLOSE_TOO_BIG = 1009
 CLOSE_RESTART = 1012
@@ -61,6 +67,7 @@ class _Session:
         self._context = context
         self._service = context.service
         self._unsent: asyncio.Queue[bytes] = asyncio.Queue(MAX_UNSENT)
+        self._handling = asyncio.Lock()  # held while a message of the peer is dealt with
         self._watching: dict[str, asyncio.Task[None]] = {}
         self._fatal: asyncio.Future[tuple[SatelliteError, int]] = asyncio.get_running_loop().create_future()
 
@@ -68,24 +75,33 @@ class _Session:
         """Read, send and watch, until the peer goes or must be let go."""
         reader = asyncio.create_task(self._read())
         sender = asyncio.create_task(self._send())
-        draining = asyncio.create_task(self._service.draining.wait())
+        leaving = asyncio.create_task(self._service.draining.wait())
         try:
-            await asyncio.wait({reader, sender, draining, self._fatal}, return_when=asyncio.FIRST_COMPLETED)
-            if draining.done() and not reader.done():
-                with contextlib.suppress(Exception):
-                    async with asyncio.timeout(1):
-                        await self._socket.close(CLOSE_RESTART, "the server is being replaced: connect again")
-            elif self._fatal.done():
+            await asyncio.wait({reader, sender, leaving, self._fatal}, return_when=asyncio.FIRST_COMPLETED)
+            if self._fatal.done():
                 error, code = self._fatal.result()
                 with contextlib.suppress(Exception):
                     async with asyncio.timeout(1):
                         await self._socket.send_text(orjson.dumps(self._problem(error)).decode())
                         await self._socket.close(code)
+            elif leaving.done():
+                await self._leave(reader, sender)
         finally:
-            tasks: list[asyncio.Task[Any]] = [reader, sender, draining, *self._watching.values()]
+            tasks: list[asyncio.Task[Any]] = [reader, sender, leaving, *self._watching.values()]
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _leave(self, reader: asyncio.Task[None], sender: asyncio.Task[None]) -> None:
+        with contextlib.suppress(Exception):
+            async with asyncio.timeout(LEAVE_TIMEOUT_S):
+                async with self._handling:  # a message in hand is dealt with, and answered
+                    reader.cancel()
+                await self._unsent.put(NO_MORE)
+                await sender
+        with contextlib.suppress(Exception):
+            async with asyncio.timeout(1):
+                await self._socket.close(CLOSE_RESTART, "this ingress restarts; connect again")
 
     async def _read(self) -> None:
         limit = self._context.settings.max_body_bytes
@@ -105,7 +121,8 @@ class _Session:
                         raise InvalidRequest('a message is an object, such as {"subscribe": {"job_id": ...}}')
                     fields = cast("dict[str, Any]", request)
                     ref = fields.pop("ref", None)
-                    await self._handle(fields, ref)
+                    async with self._handling:
+                        await self._handle(fields, ref)
                 except SatelliteError as error:
                     self._put({**self._problem(error), "ref": ref})
 
@@ -173,6 +190,8 @@ class _Session:
                     message = await self._unsent.get()
             except TimeoutError:
                 message = b'{"type":"ping"}'
+            if message == NO_MORE:
+                return
             try:
                 async with asyncio.timeout(SEND_TIMEOUT_S):
                     await self._socket.send_text(message.decode())

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib.util
+import json
 import logging
 import os
 import random
@@ -35,20 +36,44 @@ HAPROXY_MISSING = (
     "which is several times slower."
 )
 
-# Serve's HAProxy template binds its statistics and metrics ports to all interfaces, with no setting for it.
-# Serve starts this instead of the binary: it narrows those lines in the config file it is given, then becomes
-# HAProxy (same pid, same arguments), so that reloads work as before. The front door keeps its own address.
+# Serve starts this instead of HAProxy's binary: it edits the config file it is given, where Serve's template
+# has no setting for it, then becomes HAProxy (same pid, same arguments), so that reloads work as before.
+# - Statistics and metrics ports bind loopback, not all interfaces. The front door keeps its own address.
+# - What HAProxy answers by itself (502, 503, 504) is a problem like any other, not the page Serve writes.
+# - A request that was lost with its ingress goes to another one, where that is safe (HAPROXY_RULES).
 HAPROXY_WRAPPER = """#!/bin/sh
 previous=
 for argument in "$@"; do
     if [ "$previous" = "-f" ]; then
-        sed -E 's/^([[:space:]]*bind[[:space:]]+)\\*?:({ports})$/\\1127.0.0.1:\\2/' \\
-            "$argument" > "$argument.loopback" && cat "$argument.loopback" > "$argument"
+        sed -E -e 's/^([[:space:]]*bind[[:space:]]+)\\*?:({ports})$/\\1127.0.0.1:\\2/' \\
+            -e "/^frontend http_frontend/r $0.rules" \\
+            "$argument" > "$argument.edited" && cat "$argument.edited" > "$argument"
+        cp "$0.problem" "${{argument%/*}}/500.http"
     fi
     previous=$argument
 done
 exec {binary} "$@"
 """
+
+# HAProxy repeats what it still has: the whole body must be there before it sends the head. A 500 in plain
+# text is Serve's (its fallback proxy has called an ingress that has just died): ours are problems.
+HAPROXY_RULES = """\
+    acl has_key req.hdr(idempotency-key) -m found
+    http-request disable-l7-retry unless METH_GET or has_key
+    http-request wait-for-body time 60s if METH_POST has_key
+    acl is_plain res.hdr(content-type) -m beg text/plain
+    http-response return status 503 default-errorfiles if { status 500 } is_plain
+"""
+
+HAPROXY_PROBLEM = {
+    "type": "urn:satellite:problem:unavailable",
+    "title": "Temporarily unavailable",
+    "status": 503,
+    "detail": "no ingress answered; send it again (with an Idempotency-Key, a job is made once)",
+    "code": "unavailable",
+    "request_id": None,
+    "retry_after_s": 1,
+}
 
 
 def free_ports(count: int) -> list[int]:
@@ -157,6 +182,12 @@ class RayHead:
             environment["RAY_SERVE_REQUEST_PATH_LOG_BUFFER_SIZE"] = "1"
         if self.uses_haproxy:
             environment |= {
+                # empty-response: for those that HAPROXY_RULES allow.
+                "RAY_SERVE_HAPROXY_RETRY_ON": "conn-failure empty-response",
+                # A reload leaves open WebSockets to the old HAProxy process, and kills it after this time.
+                "RAY_SERVE_HAPROXY_HARD_STOP_AFTER_S": "86400",
+                # It would follow the line above, until an ingress that often restarts had used up all ports.
+                "RAY_SERVE_PORT_QUARANTINE_S": "150",
                 "RAY_SERVE_ENABLE_HA_PROXY": "1",
                 "RAY_SERVE_HAPROXY_BINARY_PATH": str(self._write_haproxy_wrapper(metrics_port, stats_port)),
                 "RAY_SERVE_HAPROXY_CONFIG_FILE_LOC": str(self.paths.haproxy / "haproxy.cfg"),
@@ -166,6 +197,9 @@ class RayHead:
                 "RAY_SERVE_HAPROXY_METRICS_SOCKET_PATH": str(self.paths.haproxy / "metrics.sock"),
                 "RAY_SERVE_HAPROXY_METRICS_PORT": str(metrics_port),
                 "RAY_SERVE_HAPROXY_STATS_PORT": str(stats_port),
+                # Serve looks at its HAProxy this often and replaces it after three bad looks: with Ray's 10 s
+                # a HAProxy that was killed is away for half a minute.
+                "RAY_SERVE_PROXY_HEALTH_CHECK_PERIOD_S": "1",
                 # One HAProxy here learns of a leaving replica at once; 30 s are for load balancers afar.
                 "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": "2",
             }
@@ -175,11 +209,26 @@ class RayHead:
         binary = haproxy_binary()
         assert binary is not None
         wrapper = self.paths.haproxy / "haproxy"
+        wrapper.with_name("haproxy.problem").write_bytes(haproxy_problem())
+        wrapper.with_name("haproxy.rules").write_text(HAPROXY_RULES)
         wrapper.write_text(
             HAPROXY_WRAPPER.format(binary=shlex.quote(str(binary)), ports="|".join(map(str, ports)))
         )
         wrapper.chmod(0o700)
         return wrapper
+
+
+def haproxy_problem() -> bytes:
+    """HAProxy's own answer when no ingress gives one: a whole HTTP response."""
+    body = json.dumps(HAPROXY_PROBLEM)
+    head = [
+        "HTTP/1.1 503 Service Unavailable",
+        "Content-Type: application/problem+json",
+        "Cache-Control: no-store",
+        f"Retry-After: {HAPROXY_PROBLEM['retry_after_s']}",
+        f"Content-Length: {len(body)}",
+    ]
+    return "\r\n".join([*head, "", body]).encode()
 
 
 def haproxy_binary() -> Path | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import signal
 import sys
 import tempfile
 import time
@@ -37,6 +38,8 @@ def main() -> int:
             console.print(f"{scenario.name:30}{scenario.about}")
         return 0
     chosen = [known[name] for name in arguments.names] or list(SCENARIOS)
+    # Whoever ends this run ends the system too.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     with running(_without_big_models) as system:
         reports = asyncio.run(_run_all(system, chosen, arguments.seed))
     console.print(table_of(reports, arguments.seed))

@@ -197,11 +197,12 @@ class Clients:
         accepted: dict[str, str] = {}
         for item in answer.json()["items"]:
             send, nonce = sends[item["index"]], nonces[item["index"]]
-            if item["status"] == 202:
+            if "job_id" in item:
                 self.history.add(Acknowledged(send=send, nonce=nonce, job_id=item["job_id"]))
                 accepted[nonce] = item["job_id"]
             else:
-                self._refused(send, nonce, item["status"], item.get("problem", {}))
+                status = item.get("status_code", item.get("status"))
+                self._refused(send, nonce, status, item.get("problem", {}))
         return accepted
 
     async def hang_up(self, operation: Operation, body: dict[str, Any], after_s: float) -> None:

@@ -60,7 +60,8 @@ class JobRow:
 
     @property
     def due_at_s(self) -> float:
-        return self.created_at_s if self.run_at_s is None else self.run_at_s
+        # A caller may ask for a time that has passed when the job is accepted.
+        return max(self.created_at_s, self.run_at_s or 0.0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import random
 import signal
 from collections.abc import Callable
@@ -167,16 +168,15 @@ async def _pids(target: Target, deployment: str) -> list[int]:
 
 
 async def _until(target: Target, query: str) -> None:
-    """Wait for the database to say yes."""
-    db = await asyncpg.connect(target.system.database_url)
-    try:
+    """Wait for the database to say yes; not for long, and not if another fault has it already."""
+    with contextlib.suppress(OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError):
         async with asyncio.timeout(MOMENT_S):
-            while not await db.fetchval(query, MODEL):
-                await asyncio.sleep(0.005)
-    except TimeoutError:
-        pass
-    finally:
-        await db.close()
+            db = await asyncpg.connect(target.system.database_url)
+            try:
+                while not await db.fetchval(query, MODEL):
+                    await asyncio.sleep(0.005)
+            finally:
+                db.terminate()
 
 
 async def _find(target: Target, matches: Callable[[psutil.Process], bool]) -> list[int]:

@@ -21,6 +21,7 @@ from tests.faults.evidence import (
     TERMINAL,
     Evidence,
     Features,
+    Transition,
     change_schema,
     collect,
     find_features,
@@ -129,12 +130,19 @@ async def run_scenario(system: System, scenario: Scenario, features: Features, *
             failures.append(f"not ready again after {READY_S:.0f} s")
         await clients.read_all({ack.job_id for ack in history.of(Acknowledged)})
     finally:
-        for task in onlookers:
-            task.cancel()
-        await asyncio.gather(*onlookers, return_exceptions=True)
+        await _stop(onlookers)
         await clients.close()
     evidence = await _collect(system, since_s, features, observer)
     return _report(scenario, history, evidence, failures)
+
+
+async def _stop(tasks: list[asyncio.Task[None]]) -> None:
+    left = set(tasks)
+    while left:  # a library on the way may take the first cancellation for its own
+        for task in left:
+            task.cancel()
+        _, left = await asyncio.wait(left, timeout=2)
+    await asyncio.gather(*tasks, return_exceptions=True)
 
 
 def _model_watchers(url: str, history: History, features: Features) -> list[Any]:
@@ -223,21 +231,21 @@ async def _collect(system: System, since_s: float, features: Features, observer:
 
 def _report(scenario: Scenario, history: History, evidence: Evidence, failures: list[str]) -> Report:
     new_work_s, old_work_s = recovery(history, evidence)
-    last_submit_s = max((submit.at_s for submit in history.of(Submitted)), default=0.0)
-    fault_at_s = min((fault.at_s for fault in history.of(FaultInjected)), default=last_submit_s)
-    if new_work_s is None and last_submit_s > fault_at_s:
+    struck_at_s = min((at_s for at_s, _ in scenario.strikes), default=0.0)
+    if new_work_s is None and scenario.load.duration_s > struck_at_s:
         failures.append("nothing that was submitted after the fault has ended")
     elif new_work_s is not None and new_work_s > scenario.new_work_s:
         failures.append(f"new work after {new_work_s:.1f} s, not {scenario.new_work_s:g} s")
     if old_work_s > scenario.old_work_s:
         failures.append(f"old work after {old_work_s:.1f} s, not {scenario.old_work_s:g} s")
+    plain = {job.job_id for job in evidence.jobs if job.op in PLAIN}
     return Report(
         scenario=scenario,
         history=history,
         accepted=len({ack.job_id for ack in history.of(Acknowledged)}),
         refused=sum(1 for _ in history.of(Refused)),
         unknown=sum(1 for _ in history.of(Unknown)),
-        again=len({c.job_id for c in evidence.transitions if c.taken or c.attempt > c.old_attempt}),
+        again=len({c.job_id for c in evidence.transitions if _is_hit(c)} & plain),
         lost=lost(history, evidence),
         twice=recorded_twice(history, evidence),
         violations=check(history, evidence),
@@ -245,6 +253,10 @@ def _report(scenario: Scenario, history: History, evidence: Evidence, failures: 
         old_work_s=old_work_s,
         failures=failures,
     )
+
+
+def _is_hit(change: Transition) -> bool:
+    return change.taken or change.attempt > change.old_attempt
 
 
 def recovery(history: History, evidence: Evidence) -> tuple[float | None, float]:

@@ -78,7 +78,7 @@ SCENARIOS = (
         about="SIGKILL of the front door",
         strikes=((3.0, faults.kill_haproxy),),
         load=Load(duration_s=15),
-        new_work_s=20,
+        new_work_s=15,
         old_work_s=10,
     ),
     Scenario(
@@ -130,7 +130,7 @@ SCENARIOS = (
         about="a job that ends the process it runs in",
         strikes=((3.0, faults.submit_poison),),
         load=Load(duration_s=15),
-        new_work_s=KILLED_REPLICA_S,
+        new_work_s=2 * KILLED_REPLICA_S,  # it comes before them, and may be tried twice more
         old_work_s=4 * KILLED_REPLICA_S,
     ),
     Scenario(

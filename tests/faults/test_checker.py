@@ -209,6 +209,11 @@ KEPT = [
         ),
     ),
     ("11: closed after its last batch", [], evidence(runs=[batch("a"), batch(kind="close", at_s=12.0)])),
+    (
+        "12: asked for a time that had passed",
+        [],
+        evidence(jobs=[replace(SLOW, created_at_s=899.0), *BACKLOG[1:]]),
+    ),
     ("12: in order", [], evidence(jobs=BACKLOG)),
     (
         "12: it waited for a lease to run out",

@@ -110,7 +110,9 @@ async def watch_ws(
                 request["subscribe"] = {**subject, "after": watcher.last_id}
             await socket.send(json.dumps(request))
             while True:
-                yield json.loads(await asyncio.wait_for(socket.recv(), SILENCE_S))
+                async with asyncio.timeout(SILENCE_S):
+                    message = await socket.recv()
+                yield json.loads(message)
 
     await _watch(watcher, connection, give_up_s)
 

@@ -1,4 +1,4 @@
-"""A cancel that was acknowledged before the start never runs; later, its result is discarded; one wins."""
+"""A job that was cancelled before its start never runs; later, its result is discarded; one thing wins."""
 
 import asyncio
 import random

@@ -11,7 +11,7 @@ from alembic.config import Config
 from alembic.script import ScriptDirectory
 
 from satellite.errors import StoreUnavailable
-from satellite.jobs import Job, JobStatus, Run, ended_attempt, new_job_id
+from satellite.jobs import PRIORITY_STEP, Job, JobStatus, Run, ended_attempt, new_job_id
 from satellite.store import Completion, IdempotencyKey, NewJob, Requeue, Start, Store, migrate
 
 OWNER = uuid4()
@@ -198,6 +198,33 @@ async def test_an_insert_that_is_sent_twice_is_one_job(store, db):
     await store.insert(job)
     await store.insert(job)
     assert await db.fetchval("SELECT count(*) FROM jobs") == 1
+
+
+async def test_what_nobody_holds_is_claimed_by_priority_and_age_and_by_one_alone(store):
+    now = datetime.now(UTC)
+
+    async def waiting(priority, steps):
+        """A job that has waited for so many steps of priority."""
+        job = new_job(owner=None, priority=priority, created_at=now - steps * PRIORITY_STEP)
+        await store.insert(job)
+        return job.job.job_id
+
+    order = [
+        await waiting(9, 1.5),
+        await waiting(0, 10),  # older than nine steps: no later one overtakes it
+        *[await waiting(9, 0.5 - n / 100) for n in range(5)],
+        await waiting(4, 4),
+        await waiting(0, 1),
+    ]
+    delayed = new_job(owner=None, priority=9, run_at=now + timedelta(minutes=1))
+    expired = new_job(owner=None, deadline_at=now - timedelta(seconds=1))
+    for job in (delayed, expired):
+        await store.insert(job)
+    first = await store.claim(OWNER, {"m": 4, "another": 9})
+    assert [stored.job.job_id for stored in first] == order[:4]
+    claims = await asyncio.gather(*(store.claim(uuid4(), {"m": 2}) for _ in range(4)))
+    assert sorted(stored.job.job_id for claim in claims for stored in claim) == sorted(order[4:])
+    assert await store.expire() == [(expired.job.job_id, "m")]
 
 
 async def test_the_next_attempt_begins_once(store, db):

@@ -170,3 +170,46 @@ async def test_a_gone_peer_leaves_nothing_behind(node, body):
     async with asyncio.timeout(10):
         while node.service.events._watchers:
             await asyncio.sleep(0.02)
+
+
+async def test_an_ingress_that_leaves_closes_with_1012(node, body):
+    async with websockets.connect(node.ws_url) as socket:
+        await send(socket, ping=1)
+        await receive(socket, type="pong")
+        node.service.drain()
+        with pytest.raises(websockets.ConnectionClosed):
+            await asyncio.wait_for(socket.recv(), 10)
+        assert socket.close_code == 1012
+
+
+async def test_a_submit_in_hand_is_answered_before_the_ingress_leaves(node, body, monkeypatch):
+    taken, go_on = asyncio.Event(), asyncio.Event()
+    submit_to_service = node.service.submit
+
+    async def slow_submit(*args, **kwargs):
+        taken.set()
+        await go_on.wait()
+        return await submit_to_service(*args, **kwargs)
+
+    monkeypatch.setattr(node.service, "submit", slow_submit)
+    async with websockets.connect(node.ws_url) as socket:
+        await send(socket, submit=body)
+        await taken.wait()
+        node.service.drain()
+        await asyncio.sleep(0.05)
+        go_on.set()
+        await receive(socket, type="accepted")
+        with pytest.raises(websockets.ConnectionClosed):
+            while True:
+                await asyncio.wait_for(socket.recv(), 10)
+        assert socket.close_code == 1012
+
+
+async def test_an_ingress_that_leaves_lets_long_polls_go(node, body):
+    node.replica.gate.clear()
+    job_id = await submit(node, body)
+    poll = asyncio.create_task(node.http.get(f"/api/v1/inference/result/{job_id}", params={"wait_s": 30}))
+    await asyncio.sleep(0.05)
+    node.service.drain()
+    answer = await asyncio.wait_for(poll, 5)
+    assert answer.json()["status"] in ("queued", "running")

@@ -1,3 +1,4 @@
+import json
 import subprocess
 import tempfile
 from collections.abc import Iterator
@@ -9,7 +10,7 @@ from satellite.cli import ray_head
 from satellite.cli.ray_head import RayHead, free_ports, remove_old_sessions
 from satellite.cli.serve_api import DeploymentStatus, ServeStatus, render_config
 from satellite.cli.state import Paths
-from satellite.errors import ConfigError
+from satellite.errors import ConfigError, Unavailable
 from satellite.settings import Settings
 
 
@@ -87,7 +88,9 @@ def test_the_wrapper_narrows_haproxys_ports_and_becomes_it(
     config = tmp_path / "a folder" / "haproxy.cfg"
     config.parent.mkdir()
     config.write_text(
-        f"frontend a\n    bind :{metrics}\nfrontend b\n    bind *:8000\nlisten stats\n  bind *:{stats}\n"
+        f"frontend a\n    bind :{metrics}\n"
+        "frontend http_frontend\n    bind *:8000\n"
+        f"listen stats\n  bind *:{stats}\n"
     )
     arguments = ["-db", "-f", str(config), "-sf", "12", "-x", "/some/sock"]
     wrapper = environment["RAY_SERVE_HAPROXY_BINARY_PATH"]
@@ -96,6 +99,13 @@ def test_the_wrapper_narrows_haproxys_ports_and_becomes_it(
     binds = [line.strip() for line in config.read_text().splitlines() if "bind" in line]
     # The front door listens where the settings say.
     assert binds == [f"bind 127.0.0.1:{metrics}", "bind *:8000", f"bind 127.0.0.1:{stats}"]
+    front_door = config.read_text().partition("frontend http_frontend\n")[2]
+    assert front_door.startswith(ray_head.HAPROXY_RULES)
+    headers, _, body = (config.parent / "500.http").read_bytes().partition(b"\r\n\r\n")
+    assert headers.startswith(b"HTTP/1.1 503 ")
+    assert b"Content-Type: application/problem+json" in headers
+    assert f"Content-Length: {len(body)}".encode() in headers
+    assert json.loads(body)["code"] == Unavailable.code
 
 
 def test_old_sessions_go_and_the_newest_keeps_its_logs(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """The queue of one model: when batches leave, what is in them, and what happens when a replica fails."""
 
 import asyncio
+import contextvars
 
 import pytest
 
@@ -8,6 +9,7 @@ from satellite.batching import Chunk, ChunkResult, FlushReason, Outcome
 from satellite.config import Batching
 from satellite.dispatch import SYNC, ModelQueue
 from satellite.errors import ModelFailed, QueueFull, ReplicaDied
+from satellite.jobs import PRIORITY_STEP
 
 WINDOW_S = 0.05
 
@@ -210,6 +212,36 @@ async def test_a_request_that_must_be_alone_shares_no_chunk():
     # Suspects one at a time; the others do not wait for them to be cleared.
     assert [[data for data, _ in chunk.items] for chunk in replicas.chunks] == [[1], [2], [0, 3, 4]]
     assert [chunk.alone for chunk in replicas.chunks] == [True, True, False]
+
+
+async def test_the_most_urgent_leave_first_and_equals_in_order():
+    replicas = Replicas(hold=True)
+    queue = queue_for(replicas)
+    queue.put(Request("first", flush=True))
+    await replicas.count(1)
+    for level in (4, 0, 9, 4, 9, 7):
+        queue.put(Request((level, len(queue)), level=level))
+    assert [queue.ahead_of(level) for level in (10, 9, 8, 7, 4, 0)] == [0, 2, 2, 3, 5, 6]
+    replicas.gates[0].set()
+    await replicas.count(2)
+    computed = [data for data, _ in replicas.chunks[1].items]
+    assert computed == [(9, 2), (9, 4), (7, 5), (4, 0), (4, 3), (0, 1)]
+
+
+async def test_the_least_urgent_is_overtaken_only_by_what_comes_within_nine_steps_after_it():
+    replicas = Replicas(hold=True)
+    queue = queue_for(replicas)
+    queue.put(Request("first", flush=True))
+    await replicas.count(1)
+    step_s = PRIORITY_STEP.total_seconds()
+    queue.put(Request("lowest", level=0), waited_s=100 * step_s)
+    queue.put(Request("within", level=9), waited_s=91.5 * step_s)
+    assert queue.ahead_of(9) == 2
+    for number in range(20):  # however many there are
+        queue.put(Request(number, level=9), waited_s=(90.5 - number) * step_s)
+    replicas.gates[0].set()
+    await replicas.count(2)
+    assert [data for data, _ in replicas.chunks[1].items] == ["within", "lowest", *range(6)]
 
 
 async def test_who_has_gone_is_not_computed():
@@ -438,3 +470,23 @@ async def test_an_estimate_grows_with_what_is_ahead():
     assert queue.eta_s(8 * 5) == pytest.approx(6.0)
     queue.set_replicas(5)
     assert queue.eta_s(8 * 5) == pytest.approx(2.0)
+
+
+async def test_a_chunk_carries_nothing_of_the_caller_that_filled_it():
+    """Serve keeps a request's child calls by such a context, and cancels them when the client hangs up."""
+    caller = contextvars.ContextVar("caller", default="nobody")
+    seen = []
+
+    async def send(chunk):
+        seen.append(caller.get())
+        return await replicas(chunk)
+
+    replicas = Replicas()
+    queue = ModelQueue("m", Batching(batch_wait_timeout_s=WINDOW_S), send, max_queued=100)
+    caller.set("somebody")
+    for again in range(2):
+        request = Request(again)
+        queue.put(request)
+        await request.done
+    assert seen == ["nobody", "nobody"]
+    await queue.close()
