@@ -120,6 +120,8 @@ class Feed:
         for stored in claimed:
             counts[stored.job.model_name] += 1
             self._adopt(stored)
+        for name, count in counts.items():
+            self._queues[name].elsewhere = max(0, self._queues[name].elsewhere - count)
         full = {name for name, count in counts.items() if count == most[name]}
         self._backlog = (self._backlog - set(counts)) | full
         return any(self._room(self._queues[name]) for name in full)

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -153,14 +154,19 @@ class Service:
         )
         return _New(came_at_s=came_at_s, submission=submission, request=request, job=job)
 
-    def _row(self, new: _New) -> NewJob:
-        """The job as it is inserted: held by this ingress, if it can run now and there is room for it."""
+    def _row(self, new: _New, *, before: int = 0) -> NewJob:
+        """The job as it is inserted: held by this ingress, if it can run now and there is room for it.
+
+        Args:
+            new: the job.
+            before: how many of its model come into this ingress with it, before it.
+        """
         job, size_bytes = new.job, len(new.request.data_json)
         is_held = (
             (job.run_at is None or job.run_at <= job.created_at)
             and self._may_start_jobs()
             and not self._feed.has_backlog(job.model_name)
-            and len(self.queues[job.model_name]) < self._settings.max_held
+            and len(self.queues[job.model_name]) + before < self._settings.max_held
             and self.held.size_bytes + size_bytes <= self._settings.max_held_bytes
         )
         return NewJob(
@@ -181,7 +187,13 @@ class Service:
         return await self._accepted(new, row, job_id)
 
     async def _accept_all(self, items: list[_New | SatelliteError]) -> list[Submitted | SatelliteError]:
-        rows = [self._row(item) for item in items if isinstance(item, _New)]
+        rows: list[NewJob] = []
+        held: Counter[str] = Counter()
+        for item in items:
+            if isinstance(item, _New):
+                row = self._row(item, before=held[item.job.model_name])
+                held[item.job.model_name] += row.owner is not None
+                rows.append(row)
         try:
             verdicts = await self.store.insert_all(rows) if rows else []
         except StoreUnavailable:
@@ -220,7 +232,8 @@ class Service:
         self._metrics.job_submitted(job.model_name)
         self.events.wake(Wake.LOG)
         if row.owner is None:
-            queue.elsewhere += 1
+            if job.run_at is None or job.run_at <= job.created_at:
+                queue.elsewhere += 1  # a delayed one is before nobody yet
             self._feed.expect(job.model_name, job.run_at or job.created_at)
         else:
             request = JobRequest(

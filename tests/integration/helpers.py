@@ -92,7 +92,8 @@ async def busy(node):
     """The replica computes one full batch and has another ready; leaves when its gate opens."""
     node.replica.gate.clear()
     before = len(node.replica.sizes)
-    ids = await asyncio.gather(*(submitted(node, 1000 + n) for n in range(16)))
+    with held_back(node):
+        ids = await asyncio.gather(*(submitted(node, 1000 + n) for n in range(16)))
     await eventually(lambda: len(node.replica.sizes) == before + 2)
     try:
         yield ids

@@ -10,6 +10,7 @@ import asyncpg
 import pytest
 import websockets
 
+from satellite import watching
 from satellite.errors import ReplicaDied
 
 from .conftest import MODEL, free_port, serve
@@ -320,7 +321,8 @@ async def test_without_redis_events_arrive_a_little_later(database_url, db):
             assert told(events) == (await log(db))[1:]
 
 
-async def test_an_ingress_that_drains_ends_streams_and_long_polls_at_once(node):
+async def test_an_ingress_that_drains_ends_streams_and_long_polls_at_once(node, monkeypatch):
+    monkeypatch.setattr(watching, "POLL_S", 20)  # they are told, and do not find out by looking
     with held_back(node):
         job_id = await submitted(node)
         async with (
@@ -335,7 +337,7 @@ async def test_an_ingress_that_drains_ends_streams_and_long_polls_at_once(node):
             poll = asyncio.create_task(node.http.get(f"{RESULT}/{job_id}", params={"wait_s": 20}))
             await asyncio.sleep(0.1)
             assert not poll.done()
-            async with asyncio.timeout(1):
+            async with asyncio.timeout(3):
                 node.service.drain()
                 assert await read_to_end(of_job) == await read_to_end(of_all) == []
                 assert (await poll).json()["status"] == "queued"
