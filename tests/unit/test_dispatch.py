@@ -325,32 +325,6 @@ async def filled(requests, *, clock=None, size=4, **options):
     return queue, replicas
 
 
-async def let_go(queue, replicas, count):
-    replicas.hold = False
-    replicas.gates[0].set()
-    queue._busy = 0
-    queue.drain()
-    await replicas.count(count)
-
-
-async def test_the_most_urgent_leave_first_and_equals_in_order():
-    levels = [4, 0, 9, 4, 9, 0]
-    queue, replicas = await filled([(Request(i, level=level), 0) for i, level in enumerate(levels)], size=2)
-    await let_go(queue, replicas, 4)
-    assert data_of(replicas)[1:] == [[2, 4], [0, 3], [1, 5]]
-
-
-async def test_waiting_counts_as_much_as_priority():
-    old, urgent = Request("old", level=0), Request("urgent", level=9)
-    queue, replicas = await filled([(urgent, 0), (old, 9 * 30 - 1)], size=1)
-    await let_go(queue, replicas, 3)
-    assert data_of(replicas)[1:] == [["urgent"], ["old"]]
-    old, urgent = Request("old", level=0), Request("urgent", level=9)
-    queue, replicas = await filled([(urgent, 0), (old, 9 * 30 + 1)], size=1)
-    await let_go(queue, replicas, 3)
-    assert data_of(replicas)[1:] == [["old"], ["urgent"]]
-
-
 async def test_how_many_come_before_a_new_one():
     clock = Clock()
     queue, _ = await filled(
