@@ -263,9 +263,9 @@ async def wait_for_company(system):
 
 async def test_what_one_of_two_ingresses_leaves_unanswered_the_other_answers(system):
     """HAProxy repeats what changes nothing (a GET) and what tells its repetition (an idempotency key)."""
-    killed = system.replicas()["Ingress"][0]
     await asyncio.to_thread(deploy, system, replicas=2, num_cpus=0.26)
     await wait_for_two_ingresses(system)
+    killed = system.replicas()["Ingress"][0]
     _, body = Load(system).body()
     async with httpx.AsyncClient(base_url=system.url, timeout=60) as http:
         job_id = (await http.post(SUBMIT, json=LONELY)).json()["job_id"]
