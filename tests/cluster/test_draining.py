@@ -249,10 +249,10 @@ async def wait_for_company(system):
         The job in the end, and the status that each long poll was answered with.
     """
     statuses = []
-    async with httpx.AsyncClient(base_url=system.url, timeout=60) as http:
+    async with httpx.AsyncClient(base_url=system.url, timeout=3 * LONELY_S) as http:
         job_id = (await http.post(SUBMIT, json=LONELY)).json()["job_id"]
         while True:
-            answer = await http.get(f"{RESULT}/{job_id}", params={"wait_s": 30})
+            answer = await http.get(f"{RESULT}/{job_id}", params={"wait_s": 2 * LONELY_S})
             job = answer.raise_for_status().json()
             statuses.append(job["status"])
             if job["status"] in ENDED:
@@ -263,9 +263,9 @@ async def wait_for_company(system):
 
 async def test_what_one_of_two_ingresses_leaves_unanswered_the_other_answers(system):
     """HAProxy repeats what changes nothing (a GET) and what tells its repetition (an idempotency key)."""
-    killed = system.replicas()["Ingress"][0]
     await asyncio.to_thread(deploy, system, replicas=2, num_cpus=0.26)
     await wait_for_two_ingresses(system)
+    killed = system.replicas()["Ingress"][0]
     _, body = Load(system).body()
     async with httpx.AsyncClient(base_url=system.url, timeout=60) as http:
         job_id = (await http.post(SUBMIT, json=LONELY)).json()["job_id"]
