@@ -73,13 +73,13 @@ def seconds(later, earlier):
 
 @pytest.mark.parametrize("kind", [LOST, RAISED], ids=["as a value", "raised"])
 async def test_an_error_that_passes_is_tried_again_later_and_later(flaky, db, kind):
-    job_id = await submitted(flaky, kind + 3, max_attempts=5)
+    job_id = await submitted(flaky, kind + 4, max_attempts=6)
     result = await ended(flaky, job_id)
-    assert (result["status"], result["attempt"]) == ("succeeded", 4)
-    assert result["result"]["forecast"] == [kind + 3]
+    assert (result["status"], result["attempt"]) == ("succeeded", 5)
+    assert result["result"]["forecast"] == [kind + 4]
     body = await shown(flaky, job_id)
     history = body["attempts"]
-    assert [past["attempt"] for past in history] == [1, 2, 3]
+    assert [past["attempt"] for past in history] == [1, 2, 3, 4]
     starts = [past["started_at"] for past in history[1:]] + [body["started_at"]]
     for number, (past, next_start) in enumerate(zip(history, starts, strict=True)):
         assert past["code"] == "transient_failure"
@@ -92,8 +92,8 @@ async def test_an_error_that_passes_is_tried_again_later_and_later(flaky, db, ki
         "SELECT attempt, status FROM events WHERE job_id = $1 ORDER BY xid, seq", UUID(job_id)
     )
     assert [tuple(event) for event in events] == [
-        *((n, status) for n in (1, 2, 3) for status in ("queued", "running")),
-        *((4, status) for status in ("queued", "running", "succeeded")),
+        *((n, status) for n in (1, 2, 3, 4) for status in ("queued", "running")),
+        *((5, status) for status in ("queued", "running", "succeeded")),
     ]
 
 
