@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
+import time
 from collections.abc import Coroutine, Mapping, Sequence
 from datetime import datetime
 from types import TracebackType
@@ -98,7 +99,13 @@ class ClusterClient:
         Raises:
             JobNotFound: there is no such job.
         """
-        return self._run(_await(self._handle("Ingress").result.remote, str(job_id), wait_s))
+        deadline = time.monotonic() + wait_s
+        while True:
+            left_s = max(0.0, deadline - time.monotonic())
+            job = self._run(_await(self._handle("Ingress").result.remote, str(job_id), left_s))
+            # An ingress that is about to stop answers early: the next one is asked for the rest.
+            if JobStatus(job["status"]).is_terminal or time.monotonic() >= deadline:
+                return job
 
     def job(self, job_id: UUID | str) -> dict[str, Any]:
         """Everything that is stored of a job: the body of `GET /api/v1/jobs/{job_id}`.

@@ -42,6 +42,8 @@ async def submit(request: Request) -> Response:
 async def batch(request: Request) -> Response:
     """Accept up to 1,000 jobs in one transaction, each for itself, with a verdict for each, in order."""
     context = context_of(request)
+    if "idempotency-key" in request.headers:
+        raise invalid("/headers/idempotency-key", "give each item an idempotency_key of its own")
     fields = parse_fields(await _read(request, context), {"items": _items}, required=("items",))
     items: list[Submission | SatelliteError] = []
     for item in fields["items"]:

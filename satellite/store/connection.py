@@ -16,7 +16,7 @@ logger = logging.getLogger(__name__)
 RETRY_AFTER_S = 2
 CONNECT_TIMEOUT_S = 3
 # A statement that takes longer than this is as good as a database that is away.
-COMMAND_TIMEOUT_S = 30
+COMMAND_TIMEOUT_S = 10
 # How often an absent database is asked whether it is back.
 PROBE_S = 0.25
 # What asyncpg raises when the server is away, shutting down or has ended the connection.

@@ -368,7 +368,9 @@ def _verdict(new: NewJob, found: dict[tuple[str, str], Any]) -> Verdict:
     """Whose job it is that a key leads to, once the keys of a group have been taken."""
     if new.idempotency is None:
         return new.job.job_id
-    row = found[new.job.tenant, new.idempotency.key]
+    row = found.get((new.job.tenant, new.idempotency.key))
+    if row is None:
+        return new.job.job_id  # an old key, forgotten in this very moment
     if row["digest"] != new.idempotency.digest:
         return IdempotencyConflict(
             f"the idempotency key {new.idempotency.key!r} was used for another request, which made job "

@@ -173,6 +173,14 @@ async def test_a_batch_has_a_verdict_for_each_item_in_order(node, db):
     assert (await shown(node, verdicts[6]["job_id"]))["labels"] == {"n": "6"}
 
 
+async def test_a_batch_has_no_key_of_its_own(shared):
+    answer = await shared.http.post(
+        BATCH, json={"items": [job_body(1)]}, headers={"Idempotency-Key": "one-for-all"}
+    )
+    check_problem(answer, 422, "invalid_request")
+    assert answer.json()["errors"][0]["pointer"] == "/headers/idempotency-key"
+
+
 async def test_a_batch_of_1000_is_one_transaction_and_1001_are_refused(node, db):
     items = [job_body(n) for n in range(1000)]
     with held_back(node):
