@@ -111,7 +111,7 @@ class Ingress:
 
     def __serve_build_asgi_app__(self) -> FastAPI:
         """Called by Serve after the constructor."""
-        return create_app(self._context)
+        return create_app(self._context, echo_request_id=False)  # Serve sends it
 
     async def submit(
         self, model_name: str, data: Any, config: dict[str, Any], job: dict[str, Any] | None = None

@@ -11,7 +11,7 @@ import orjson
 
 from satellite.batching import FlushReason
 from satellite.config import ModelConfig
-from satellite.jobs import Job, JobStatus, past_attempts
+from satellite.jobs import Job, JobStatus, public_attempts
 
 
 def parts(job: Job, now: datetime) -> dict[str, float]:
@@ -77,7 +77,6 @@ def explain(
         "detail": error.get("detail"),
         "replica_id": run and run.replica_id,
     }
-    attempts = [{k: v for k, v in past.items() if k != "owner"} for past in past_attempts(job)]
     return {
         "job_id": str(job.job_id),
         "model_name": job.model_name,
@@ -97,7 +96,7 @@ def explain(
         },
         "attempt": job.attempt,
         "max_attempts": job.max_attempts,
-        "attempts": [*attempts, current],
+        "attempts": [*public_attempts(job), current],
         "priority": job.priority,
         "run_at": job.run_at,
         "deadline_at": job.deadline_at,

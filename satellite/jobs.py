@@ -141,6 +141,11 @@ def past_attempts(job: Job) -> list[dict[str, Any]]:
     return orjson.loads(job.attempts) if job.attempts else []
 
 
+def public_attempts(job: Job) -> list[dict[str, Any]]:
+    """The attempts that ended without ending the job, as callers see them: without whose lease it was."""
+    return [{key: past[key] for key in past if key != "owner"} for past in past_attempts(job)]
+
+
 def ended_attempt(
     job: Job, *, owner: UUID, ended_at: datetime, code: str, detail: str, replica_id: str | None
 ) -> bytes:

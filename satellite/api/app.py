@@ -23,8 +23,8 @@ Live events come as server-sent events from `/api/v1/events`, and over the WebSo
 """
 
 
-def create_app(context: ApiContext) -> FastAPI:
-    """Build the application that serves `context`."""
+def create_app(context: ApiContext, *, echo_request_id: bool = True) -> FastAPI:
+    """Build the application that serves `context`; for `echo_request_id` see `RequestMiddleware`."""
     # As FastAPI, but the documentation page brings its own scripts: it works without the internet.
     app = FastAPIOffline(
         redoc_url=None,
@@ -39,7 +39,7 @@ def create_app(context: ApiContext) -> FastAPI:
         ],
     )
     app.state.context = context
-    app.add_middleware(RequestMiddleware)
+    app.add_middleware(RequestMiddleware, echo=echo_request_id)
     problems.install(app)
     openapi.install(app, context.service.catalog)
     app.include_router(inference.router)

@@ -27,7 +27,7 @@ from satellite.api.openapi import described
 from satellite.api.problems import problem
 from satellite.api.schemas import Status
 from satellite.errors import SatelliteError
-from satellite.jobs import Job, JobStatus, labels_to_dict, past_attempts
+from satellite.jobs import Job, JobStatus, labels_to_dict, public_attempts
 from satellite.store import JobFilter, StoredJob
 
 router = APIRouter(prefix="/api/v1/jobs", tags=["jobs"])
@@ -174,7 +174,7 @@ def job_detail(stored: StoredJob) -> dict[str, Any]:
         "data": orjson.Fragment(stored.input),
         "config": orjson.Fragment(stored.config),
         "result": job.result and orjson.Fragment(job.result),
-        "attempts": past_attempts(job),
+        "attempts": public_attempts(job),
     }
 
 

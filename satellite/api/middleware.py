@@ -25,10 +25,15 @@ class RequestMiddleware:
 
     Puts `request_id` into the scope (the caller's X-Request-ID if it is acceptable, else a new one), sends it
     back, and turns an unknown exception into a problem that tells the caller nothing but that id.
+
+    Args:
+        app: what it wraps.
+        echo: send the id back with HTTP answers; False where whatever serves the application does so.
     """
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, *, echo: bool = True) -> None:
         self._app = app
+        self._echo = echo
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection."""
@@ -45,7 +50,8 @@ class RequestMiddleware:
             nonlocal started
             if message["type"] in ("http.response.start", "websocket.accept"):
                 started = True
-                MutableHeaders(scope=message)["X-Request-ID"] = request_id
+                if self._echo or message["type"] == "websocket.accept":
+                    MutableHeaders(scope=message)["X-Request-ID"] = request_id
             await send(message)
 
         try:

@@ -57,6 +57,12 @@ def test_the_seed_case_verbatim(system):
         assert low <= middle <= high
 
 
+def test_an_answer_has_one_request_id(http):
+    for headers in ({}, {"X-Request-ID": "mine-1"}):
+        answer = http.get("/api/v1/models/none", headers=headers)
+        assert answer.headers.get_list("x-request-id") == [answer.json()["request_id"]]
+
+
 async def test_eight_at_once_form_one_batch_at_once(system):
     rows = await submit_at_once(system, [SEED] * 8)
     assert len(rows) == 8
