@@ -139,7 +139,8 @@ class _Session:
                 self._put({"type": "unsubscribed", **target, "ref": ref})
             case {"submit": body} if len(fields) == 1:
                 submitted = await self._service.submit(parse_item(body))
-                self._put({"type": "accepted", **accepted_body(submitted), "ref": ref})
+                answer = {**accepted_body(submitted), "replayed": submitted.replayed}
+                self._put({"type": "accepted", **answer, "ref": ref})
                 self._subscribe({"job_id": str(submitted.job.job_id)})
             case {"ping": value} if len(fields) == 1:
                 self._put({"type": "pong", "ping": value, "ref": ref})

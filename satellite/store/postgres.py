@@ -202,28 +202,36 @@ class Store(Reading):
 
     async def ensure_partitions(self) -> None:
         """Make the partitions from yesterday (clocks differ) to a week ahead."""
-        today = datetime.now(UTC).date()
-        await self._fetchval(queries.ENSURE_PARTITIONS, today - timedelta(days=1), PARTITION_DAYS_AHEAD + 2)
-        self._partitions_until = datetime.now(UTC) + timedelta(hours=6)
+        first = datetime.now(UTC).date() - timedelta(days=1)
+        made = await self._change_tables(queries.ENSURE_PARTITIONS, first, PARTITION_DAYS_AHEAD + 2)
+        # Those of the coming days are there already: there is time to try again.
+        again = timedelta(minutes=10) if made is None else timedelta(hours=6)
+        self._partitions_until = datetime.now(UTC) + again
 
     async def drop_partitions(self, *, retention_days: int, log_days: int) -> list[str]:
         """Drop the days that are older; one with an unfinished job stays. Returns the names of the tables."""
         today = datetime.now(UTC).date()
+        oldest = today - timedelta(days=retention_days), today - timedelta(days=log_days)
+        return [row[0] for row in await self._change_tables(queries.DROP_PARTITIONS, *oldest) or []]
 
-        async def drop() -> list[Any]:
+    async def _change_tables(self, query: str, *arguments: Any) -> list[Any] | None:
+        """Run a statement that needs a table for itself; None if somebody else uses it for long (a dump).
+
+        Waiting for it would make every other statement wait behind this one.
+        """
+
+        async def change() -> list[Any]:
             async with self.connections.pool.acquire() as connection, connection.transaction():
-                # Rather later than making every statement queue up behind this one.
                 await connection.execute("SET LOCAL lock_timeout = '2s'")
-                return await connection.fetch(
-                    queries.DROP_PARTITIONS,
-                    today - timedelta(days=retention_days),
-                    today - timedelta(days=log_days),
-                )
+                return await connection.fetch(query, *arguments)
 
         try:
-            return [row[0] for row in await self.connections.run(drop)]
+            return await self.connections.run(change)
         except asyncpg.LockNotAvailableError:
-            return []  # next time
+            logger.warning(
+                "The tables are in use; their days are looked after later.", extra={"action": "tables_busy"}
+            )
+            return None
 
     async def forget(self, *, keys_after_s: float) -> None:
         """Delete idempotency keys past their time, and ingresses that were lost long ago."""

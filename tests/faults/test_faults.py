@@ -13,6 +13,10 @@ SHORT = [scenario for scenario in SCENARIOS if scenario.short]
 BITING = {faults.kill_replicas, faults.kill_ingress}
 
 
+def test_nothing_is_left_out(features):
+    assert features.missing == []
+
+
 @pytest.mark.parametrize("scenario", SHORT, ids=[scenario.name for scenario in SHORT])
 async def test_nothing_is_lost_or_recorded_twice(system, features, scenario):
     small = replace(

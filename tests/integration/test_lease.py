@@ -67,6 +67,18 @@ async def test_a_running_job_of_a_lost_ingress_runs_again_and_the_old_result_is_
     assert dict(again) == dict(row)
 
 
+async def test_what_a_lost_ingress_ran_may_run_again_in_one_batch(nodes, db, body):
+    one, two = nodes  # its replicas live: none of the jobs is to blame
+    one.replica.gate.clear()
+    ids = [await submit(one, body | {"data": [float(i)] * 4}) for i in range(3)]
+    for job_id in ids:
+        await until(db, job_id, "running")
+    one.service.lease._keeper.cancel()
+    for job_id in ids:
+        assert (await until(db, job_id, "succeeded"))["attempt"] == 2
+    assert two.replica.sizes == [3]
+
+
 async def test_an_ingress_that_lives_keeps_its_jobs(nodes, db, body):
     one, _ = nodes
     one.replica.gate.clear()
