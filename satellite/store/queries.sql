@@ -242,9 +242,6 @@ SELECT count(*) FROM (SELECT FROM jobs WHERE model_name = $1 AND status = 'queue
 -- name: get_job
 SELECT * FROM jobs WHERE id = $1 AND tenant = $2;
 
--- name: get_jobs
-SELECT * FROM jobs WHERE id = ANY($1::uuid[]) AND tenant = $2;
-
 -- name: list_jobs
 -- Newest first, after a cursor. Planned anew for every call (see Store.list_jobs): the filters that are NULL vanish, and
 -- PostgreSQL picks the index for those that remain.

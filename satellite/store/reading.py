@@ -32,10 +32,6 @@ class Reading:
         rows = await self._fetch(queries.GET_JOB, job_id, tenant)
         return stored_job(rows[0]) if rows else None
 
-    async def get_many(self, job_ids: Sequence[UUID], tenant: str) -> list[Job]:
-        """Read several jobs, in no order."""
-        return [stored_job(row).job for row in await self._fetch(queries.GET_JOBS, list(job_ids), tenant)]
-
     async def list_jobs(
         self, tenant: str, wanted: JobFilter, *, before: UUID | None, limit: int
     ) -> list[Job]:
