@@ -199,7 +199,10 @@ def cancelled_before_the_start_never_runs(history: History, evidence: Evidence) 
             continue
         if job.status != "cancelled":
             yield job.job_id, f"the cancel was acknowledged, but it is {job.status}"
-        later = [run for run in evidence.runs if job.nonce in run.nonces and run.at_s > answer.asked_at_s]
+        # In a later attempt it may have been computed between the question and the answer, before its replica
+        # died under it; in the first one, or after the answer, never.
+        since_s = answer.asked_at_s if job.attempt == 1 else answer.at_s
+        later = [run for run in evidence.runs if job.nonce in run.nonces and run.at_s > since_s]
         if answer.started is False and later:
             yield (
                 job.job_id,

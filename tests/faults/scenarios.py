@@ -170,8 +170,8 @@ SCENARIOS = (
         about="SIGKILL of Redis and of the model's replica at once",
         strikes=((3.0, faults.kill_redis), (3.0, faults.kill_replicas)),
         load=BUSY,
-        new_work_s=KILLED_REPLICA_S,
-        old_work_s=KILLED_REPLICA_S + BACKLOG_S,
+        new_work_s=KILLED_REPLICA_S + BACKLOG_S,
+        old_work_s=KILLED_REPLICA_S + 2 * BACKLOG_S,
     ),
     Scenario(
         name="backlog",

@@ -148,6 +148,11 @@ KEPT = [
         evidence(jobs=[job(**CANCELLED, attempt=2)], runs=[batch("n1", at_s=5.0)]),
     ),
     (
+        "6: its first attempt ran between the question and the answer",
+        [cancelled()],
+        evidence(jobs=[job(**CANCELLED, attempt=2)], runs=[batch("n1", at_s=11.05)]),
+    ),
+    (
         "6: it had started",
         [cancelled(started=True)],
         evidence(jobs=[job(**CANCELLED)], runs=[batch("n1", at_s=11.05)]),
@@ -279,6 +284,12 @@ BROKEN = [
     (5, "another's input", [ack(nonce="n7")], evidence(jobs=[job()])),
     (5, "made up", [ack()], evidence(jobs=[job()], runs=[batch("n2")])),
     (6, "ran all the same", [cancelled()], evidence(jobs=[job(**CANCELLED)], runs=[batch("n1", at_s=11.5)])),
+    (
+        6,
+        "ran once more",
+        [cancelled()],
+        evidence(jobs=[job(**CANCELLED, attempt=2)], runs=[batch("n1", at_s=5.0), batch("n1", at_s=11.5)]),
+    ),
     (6, "ran to its end", [cancelled()], evidence(jobs=[job(started_at_s=10.5)])),
     (7, "one attempt too many", [], evidence(jobs=[job(attempt=4)])),
     (7, "buried too early", [], evidence(jobs=[job(status="dead", attempt=2, result_nonce=None)])),
