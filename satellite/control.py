@@ -118,9 +118,7 @@ class JobControl:
     async def _cancel_elsewhere(self, job_id: UUID) -> None:
         cancelled = await self._store.cancel(job_id, DEFAULT_TENANT)
         if cancelled:
-            job = await self._store.get(job_id, DEFAULT_TENANT)
-            if job is not None and job.finished_at is not None:
-                self._service.held.publish(job, job.finished_at)
+            await self._service.held.publish_stored(job_id)
         elif cancelled is None:
             self._service.events.wake(Wake.CANCEL, str(job_id))
             deadline = time.monotonic() + CANCEL_WAIT_S

@@ -30,7 +30,7 @@ from satellite.errors import (
     SatelliteError,
 )
 from satellite.events import EventHub
-from satellite.jobs import Job, JobStatus, Step, ended_attempt, past_attempts, storable
+from satellite.jobs import DEFAULT_TENANT, Job, JobStatus, Step, ended_attempt, past_attempts, storable
 from satellite.metrics import Metrics
 from satellite.requests import JobRequest
 from satellite.store import Completion, Requeue, Start, Store, StoredJob
@@ -266,15 +266,17 @@ class HeldJobs:
         deadline_at = request.job.deadline_at
         if deadline_at is None or datetime.now(UTC) < deadline_at:
             return False
-        self._end(request, JobStatus.EXPIRED, DeadlinePassed("its deadline passed before it could start"))
+        self._expire(request)
         return True
 
     def _deadline_came(self, request: JobRequest) -> None:
         request.timer = None
         # The loop's clock and the calendar's may differ a little: the job is late now.
         if self._queues[request.job.model_name].remove(request) and request.owner == self.owner:
-            error = DeadlinePassed("its deadline passed before it could start")
-            self._end(request, JobStatus.EXPIRED, error)
+            self._expire(request)
+
+    def _expire(self, request: JobRequest) -> None:
+        self._end(request, JobStatus.EXPIRED, DeadlinePassed("its deadline passed before it could start"))
 
     def _end(
         self,
@@ -366,6 +368,12 @@ class HeldJobs:
         """Tell who watches the job that it has come to where it is now."""
         step = Step(attempt=job.attempt, status=job.status, at=at)
         self._events.publish(job.job_id, step, job.to_json() if job.status.is_terminal else None)
+
+    async def publish_stored(self, job_id: UUID) -> None:
+        """Tell who watches a job whose end was recorded without its being held."""
+        job = await self._store.get(job_id, DEFAULT_TENANT)
+        if job is not None and job.finished_at is not None:
+            self.publish(job, job.finished_at)
 
     # All of them
 

@@ -5,10 +5,8 @@ from __future__ import annotations
 import logging
 import time
 from typing import TYPE_CHECKING
-from uuid import UUID
 
 from satellite.events import Wake
-from satellite.jobs import DEFAULT_TENANT
 from satellite.settings import Settings
 
 if TYPE_CHECKING:
@@ -44,11 +42,11 @@ class Upkeep:
         service = self._service
         dead, freed = await service.lease.recover()
         for job_id, _ in dead:
-            await self._tell(job_id)
+            await service.held.publish_stored(job_id)
         for model_name in {model_name for _, model_name in freed}:
             service.events.wake(Wake.WORK, model_name)
         for job_id, _ in await service.store.expire():
-            await self._tell(job_id)
+            await service.held.publish_stored(job_id)
         for job_id in await service.store.cancels_requested(service.owner):
             service.held.cancel(job_id)
         if time.monotonic() < self._strays_until:
@@ -60,12 +58,6 @@ class Upkeep:
         if time.monotonic() >= self._housekeeping_due:
             self._housekeeping_due = time.monotonic() + HOUSEKEEPING_S
             await self._keep_house()
-
-    async def _tell(self, job_id: UUID) -> None:
-        """Tell the watchers of a job whose end was recorded without its being held."""
-        job = await self._service.store.get(job_id, DEFAULT_TENANT)
-        if job is not None and job.finished_at is not None:
-            self._service.held.publish(job, job.finished_at)
 
     async def _keep_house(self) -> None:
         settings = self._settings
