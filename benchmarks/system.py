@@ -8,7 +8,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Generator
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,8 +16,10 @@ from pathlib import Path
 from satellite.cli.processes import find_run, memory_bytes
 from satellite.cli.ray_head import free_ports
 from satellite.cli.state import Paths, read_state
+from satellite.settings import REPO_ROOT
 
 SATELLITE = Path(sys.executable).with_name("satellite")
+MODELS = Path(__file__).parent / "satellite_models"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,19 +48,42 @@ class System:
         return sizes
 
 
+def make_root(root: Path, models: Sequence[str]) -> None:
+    """Fill a folder as the checkout is, but with the benchmark's own `models` in place of the usual ones."""
+    shutil.copytree(REPO_ROOT / "configs/environments", root / "configs/environments")
+    shutil.copy(REPO_ROOT / "serve_config.yaml", root)
+    for folder in ("models", "configs/models"):
+        (root / folder).mkdir(parents=True)
+    for model in models:
+        shutil.copy(MODELS / f"{model}.py", root / "models")
+        shutil.copy(MODELS / f"{model}.yaml", root / "configs/models")
+
+
 @contextmanager
-def running(home: Path) -> Generator[System]:
-    """Start a system with its data in `home`, and stop it."""
+def running(
+    home: Path, *, root: Path = REPO_ROOT, settings: Mapping[str, str] | None = None
+) -> Generator[System]:
+    """Start a system and stop it.
+
+    Args:
+        home: where its data goes.
+        root: the folder with its models and configs, see `make_root`.
+        settings: further environment variables.
+    """
     http_port, dashboard_port = free_ports(2)
     environment = {
         **os.environ,
+        "PYTHONPATH": str(REPO_ROOT),  # the benchmark's models import it
         "SATELLITE_HOME": str(home),
+        "SATELLITE_ROOT": str(root),
         "SATELLITE_HTTP_PORT": str(http_port),
         "SATELLITE_DASHBOARD_PORT": str(dashboard_port),
+        **(settings or {}),
     }
+    command = [SATELLITE, "up", "--config", str(root / "serve_config.yaml")]
     began = time.perf_counter()
     try:
-        subprocess.run([SATELLITE, "up"], env=environment, check=True, stdout=subprocess.DEVNULL)
+        subprocess.run(command, env=environment, check=True, stdout=subprocess.DEVNULL)
         start_s = time.perf_counter() - began
         yield System(url=f"http://127.0.0.1:{http_port}", start_s=start_s, paths=Paths(home))
     finally:
