@@ -9,7 +9,6 @@ from typing import Any
 from uuid import UUID
 
 import orjson
-from fastapi import FastAPI
 from ray import serve
 from ray.exceptions import RayError, RayTaskError
 from ray.serve.exceptions import RayServeException
@@ -17,9 +16,10 @@ from ray.serve.handle import DeploymentHandle
 
 from deployments.cluster_view import ClusterView
 from deployments.draining import DrainWatch
+from deployments.freezing import freeze
 from deployments.logs import configure_logging
 from deployments.metrics import RayMetrics
-from satellite.api.app import create_app
+from satellite.api.app import Application
 from satellite.api.body import parse_item
 from satellite.api.context import ApiContext
 from satellite.api.inference import accepted_body
@@ -109,9 +109,11 @@ class Ingress:
                 self._queues[name].batching = config.batching
                 self._queues[name].max_queued = config.max_queued
 
-    def __serve_build_asgi_app__(self) -> FastAPI:
+    def __serve_build_asgi_app__(self) -> Application:
         """Called by Serve after the constructor."""
-        return create_app(self._context, echo_request_id=False)  # Serve sends it
+        app = Application(self._context, echo_request_id=False)  # Serve sends it
+        freeze()
+        return app
 
     async def submit(
         self, model_name: str, data: Any, config: dict[str, Any], job: dict[str, Any] | None = None

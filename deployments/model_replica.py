@@ -14,6 +14,7 @@ import ray
 from ray import serve
 from uuid_utils.compat import uuid7
 
+from deployments.freezing import freeze
 from deployments.logs import configure_logging
 from satellite.batching import Chunk, ChunkResult, Outcome, batch_size
 from satellite.catalog import CatalogEntry
@@ -58,6 +59,7 @@ class ModelReplica:
         # One thread computes, so that the event loop goes on taking chunks in.
         self._compute = ThreadPoolExecutor(1, "compute")
         self._runner = self._compute.submit(self._load, device, torch_threads).result()
+        freeze()
         logger.info(
             "The model is loaded.",
             extra={"action": "model_loaded", "model": self._spec.name, "device": device},

@@ -18,6 +18,7 @@
     │   └── JobNotFinished                409 job_not_finished
     ├── CursorExpired                     410 cursor_expired
     ├── QueueFull                         429 queue_full          (has `retry_after_s`)
+    ├── ClientClosed                      499 client_closed       (the caller hung up: nobody reads it)
     ├── Unavailable                       503 unavailable         (has `retry_after_s`)
     │   └── StoreUnavailable              503 store_unavailable
     ├── WaitTimeout                       504 wait_timeout
@@ -170,6 +171,12 @@ class QueueFull(SatelliteError):
     """The model has as many waiting requests as it may have."""
 
     status, code, title = 429, "queue_full", "The queue is full"
+
+
+class ClientClosed(SatelliteError):
+    """The caller hung up before the answer; the number is the one proxies log for it."""
+
+    status, code, title = 499, "client_closed", "The caller hung up"
 
 
 class Unavailable(SatelliteError):

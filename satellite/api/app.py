@@ -1,4 +1,4 @@
-"""The FastAPI application: middleware, routes, errors and documentation, in one place."""
+"""The application: request ids, hot routes, FastAPI with its routes, errors and documentation."""
 
 from __future__ import annotations
 
@@ -7,10 +7,13 @@ from pathlib import Path
 from fastapi import FastAPI
 from fastapi_offline import FastAPIOffline
 from starlette.responses import FileResponse
+from starlette.routing import BaseRoute
+from starlette.types import Receive, Scope, Send
 
 from satellite import __version__
 from satellite.api import events, health, inference, jobs, models, openapi, problems, websocket
 from satellite.api.context import ApiContext
+from satellite.api.hot import ROUTE_NAMES, HotRoutes
 from satellite.api.middleware import RequestMiddleware
 
 _PAGE = Path(__file__).parent / "page.html"
@@ -23,8 +26,27 @@ Live events come as server-sent events from `/api/v1/events`, and over the WebSo
 """
 
 
-def create_app(context: ApiContext, *, echo_request_id: bool = True) -> FastAPI:
-    """Build the application that serves `context`; for `echo_request_id` see `RequestMiddleware`."""
+class Application:
+    """What an ingress serves: every request gets its id, the hot routes come first, FastAPI has the rest.
+
+    Args:
+        context: what it serves.
+        echo_request_id: see `RequestMiddleware`.
+    """
+
+    def __init__(self, context: ApiContext, *, echo_request_id: bool = True) -> None:
+        self.fastapi = _fastapi(context)
+        self._stack = RequestMiddleware(HotRoutes(self.fastapi), echo=echo_request_id)
+        # Serve looks at these two to name requests in its metrics.
+        self.routes: list[BaseRoute] = [*ROUTE_NAMES, *self.fastapi.routes]
+        self.router = self.fastapi.router
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one connection."""
+        await self._stack(scope, receive, send)
+
+
+def _fastapi(context: ApiContext) -> FastAPI:
     # As FastAPI, but the documentation page brings its own scripts: it works without the internet.
     app = FastAPIOffline(
         redoc_url=None,
@@ -39,7 +61,6 @@ def create_app(context: ApiContext, *, echo_request_id: bool = True) -> FastAPI:
         ],
     )
     app.state.context = context
-    app.add_middleware(RequestMiddleware, echo=echo_request_id)
     problems.install(app)
     openapi.install(app, context.service.catalog)
     app.include_router(inference.router)

@@ -12,6 +12,7 @@ from starlette.responses import Response
 
 from satellite.api.body import invalid, parse_fields, parse_inference, parse_item, parse_json, read_body
 from satellite.api.context import ApiContext, context_of
+from satellite.api.hangup import while_connected
 from satellite.api.openapi import described
 from satellite.api.problems import problem
 from satellite.errors import InvalidRequest, SatelliteError
@@ -68,7 +69,7 @@ async def result(
 ) -> Response:
     """The job as it is now, or, with `wait_s`, as it is once it has ended."""
     context = context_of(request)
-    _, body = await context.watching.result(job_id, wait_s=_wait(wait_s, context))
+    _, body = await while_connected(request, context.watching.result(job_id, wait_s=_wait(wait_s, context)))
     return Response(body, media_type=JSON)
 
 
@@ -86,10 +87,12 @@ async def predict(request: Request) -> Response:
     wait_s = settings.predict_wait_s if body.wait_s is None else _wait(body.wait_s, context)
     if not body.store:
         _refuse_job_fields(asked)
-        answer = await context.service.predict(asked.model_name, asked.data, asked.config, wait_s=wait_s)
-        return Response(answer, media_type=JSON)
+        work = context.service.predict(asked.model_name, asked.data, asked.config, wait_s=wait_s)
+        return Response(await while_connected(request, work), media_type=JSON)
     submitted = await context.service.submit(asked.flushed())
-    status, answer = await context.watching.result(submitted.job.job_id, wait_s=wait_s)
+    status, answer = await while_connected(
+        request, context.watching.result(submitted.job.job_id, wait_s=wait_s)
+    )
     return Response(answer, media_type=JSON) if status.is_terminal else accepted(submitted)
 
 

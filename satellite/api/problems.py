@@ -55,13 +55,18 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(RequestValidationError, _on_validation_error)
 
 
-async def _on_satellite_error(request: Request, error: Exception) -> Response:
-    assert isinstance(error, SatelliteError)
+def answer_error(request: Request, error: SatelliteError) -> Response:
+    """The HTTP answer for an error; one that is not the caller's fault is logged."""
     if error.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
         logger.warning(
             "%s", error, extra={"action": error.code, "request_id": request.scope.get("request_id")}
         )
     return problem_response(error, request)
+
+
+async def _on_satellite_error(request: Request, error: Exception) -> Response:
+    assert isinstance(error, SatelliteError)
+    return answer_error(request, error)
 
 
 async def _on_http_exception(request: Request, error: Exception) -> Response:

@@ -13,7 +13,7 @@ import httpx
 import pytest
 import uvicorn
 
-from satellite.api.app import create_app
+from satellite.api.app import Application
 from satellite.api.context import ApiContext, DeploymentState
 from satellite.batching import ChunkResult
 from satellite.catalog import Catalog, CatalogEntry
@@ -159,8 +159,9 @@ class LocalCluster:
 class Node:
     """One ingress without Ray: its service, its replica, its address."""
 
-    def __init__(self, service, watching, replica, url):
-        self.service, self.watching, self.replica, self.url = service, watching, replica, url
+    def __init__(self, context, replica, url):
+        self.context, self.replica, self.url = context, replica, url
+        self.service, self.watching = context.service, context.watching
         self.ws_url = url.replace("http", "ws") + "/api/v1/ws"
         self.http = httpx.AsyncClient(base_url=url, timeout=30)
 
@@ -198,7 +199,7 @@ async def serve(
     )
     port = free_port()
     config = uvicorn.Config(
-        create_app(context),
+        Application(context),
         host="127.0.0.1",
         port=port,
         log_level="warning",
@@ -209,7 +210,7 @@ async def serve(
     task = asyncio.create_task(server.serve())
     while not server.started:
         await asyncio.sleep(0.01)
-    node = Node(service, watching, replica, f"http://127.0.0.1:{port}")
+    node = Node(context, replica, f"http://127.0.0.1:{port}")
     try:
         yield node
     finally:
