@@ -16,8 +16,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections import defaultdict
-from collections.abc import AsyncIterator, Callable
+from collections import Counter, defaultdict
+from collections.abc import AsyncIterator, Callable, Sequence
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
@@ -28,6 +28,7 @@ import redis.asyncio as redis
 from redis.exceptions import RedisError
 
 from satellite.errors import SlowReader
+from satellite.groupcommit import GroupCommit
 from satellite.jobs import JobStatus, Step
 
 logger = logging.getLogger(__name__)
@@ -108,6 +109,8 @@ class EventHub:
         self._cache_s = result_cache_s
         self._origin = uuid4().hex
         self._watchers: defaultdict[str, set[Subscription]] = defaultdict(set)
+        self._remote: Counter[str] = Counter()  # how many of them want to hear other ingresses too
+        self._lookups: GroupCommit[UUID, bytes | None] = GroupCommit(self._read_cache, max_items=64)
         self._on_wake: dict[Wake, Callable[[str], object]] = {}
         self._pubsub: Any = None
         self._listener: asyncio.Task[None] | None = None
@@ -198,27 +201,41 @@ class EventHub:
     async def cached_result(self, job_id: UUID) -> bytes | None:
         """A finished job in wire form, if Redis has it."""
         try:
-            cached: Any = await self._redis.get(result_key(job_id))
-            return cached
+            return await self._lookups.submit(job_id)
         except (RedisError, OSError):
             return None
 
+    async def _read_cache(self, job_ids: Sequence[UUID]) -> list[bytes | None]:
+        found: list[Any] = await self._redis.mget([result_key(job_id) for job_id in job_ids])
+        return found
+
     @contextlib.asynccontextmanager
-    async def subscribe(self, job_id: UUID) -> AsyncIterator[Subscription]:
-        """Watch a job. Steps published after this is entered are not missed while Redis is up."""
+    async def subscribe(self, job_id: UUID, *, local: bool = False) -> AsyncIterator[Subscription]:
+        """Watch a job. Steps published after this is entered are not missed while Redis is up.
+
+        Args:
+            job_id: the job.
+            local: hear of steps that are published here; for a job that this ingress holds these are all,
+                as long as it does.
+        """
         channel = job_channel(job_id)
         subscription = Subscription()
-        first = not self._watchers[channel]
         self._watchers[channel].add(subscription)
         try:
-            if first:
-                await self._on_pubsub("subscribe", channel)
+            if not local:
+                self._remote[channel] += 1
+                if self._remote[channel] == 1:
+                    await self._on_pubsub("subscribe", channel)
             yield subscription
         finally:
             self._watchers[channel].discard(subscription)
             if not self._watchers[channel]:
                 del self._watchers[channel]
-                await self._on_pubsub("unsubscribe", channel)
+            if not local:
+                self._remote[channel] -= 1
+                if not self._remote[channel]:
+                    del self._remote[channel]
+                    await self._on_pubsub("unsubscribe", channel)
 
     async def _on_pubsub(self, command: str, channel: str) -> None:
         if self._pubsub is not None and self.connected:
@@ -239,7 +256,7 @@ class EventHub:
         while True:
             pubsub = self._pubsub_redis.pubsub()
             try:
-                await pubsub.subscribe(CONTROL, *self._watchers)
+                await pubsub.subscribe(CONTROL, *self._remote)
                 self._pubsub, self.connected = pubsub, True
                 async for message in pubsub.listen():
                     if message["type"] == "message":

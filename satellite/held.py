@@ -10,7 +10,6 @@ import asyncio
 import logging
 import random
 import time
-from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -32,6 +31,7 @@ from satellite.errors import (
 from satellite.events import EventHub
 from satellite.jobs import DEFAULT_TENANT, Job, JobStatus, Step, ended_attempt, past_attempts, storable
 from satellite.metrics import Metrics
+from satellite.recent import RecentJobs
 from satellite.requests import JobRequest
 from satellite.store import Completion, Requeue, Start, Store, StoredJob
 from satellite.tasks import Background
@@ -40,8 +40,6 @@ logger = logging.getLogger(__name__)
 
 # A job that computes for less than this is never written as `running` first: its completion says it all.
 START_WRITE_DELAY_S = 0.05
-# Callers mostly ask for a result on the ingress that has just recorded it: these are answered from memory.
-RECENT_JOBS = 1000
 
 
 class HeldJobs:
@@ -75,9 +73,8 @@ class HeldJobs:
         self._store = store
         self._events = events
         self._metrics = metrics
-        self._recent_s = recent_s
+        self.recent = RecentJobs(max_age_s=recent_s)
         self._requests: dict[UUID, JobRequest] = {}
-        self._recent: OrderedDict[UUID, Job] = OrderedDict()  # the last ones that ended here
         self._background = Background()
 
     @property
@@ -93,14 +90,10 @@ class HeldJobs:
     def find(self, job_id: UUID) -> Job | None:
         """The job as it is now, if it is held here or has just ended here."""
         request = self._requests.get(job_id)
-        if request is not None:
-            return request.job
-        job = self._recent.get(job_id)
-        if job is not None and job.finished_at is not None:
-            if (datetime.now(UTC) - job.finished_at).total_seconds() <= self._recent_s:
-                return job
-            del self._recent[job_id]
-        return None
+        return self.recent.find(job_id) if request is None else request.job
+
+    def __contains__(self, job_id: UUID) -> bool:
+        return job_id in self._requests
 
     # In
 
@@ -350,9 +343,7 @@ class HeldJobs:
             error=problem,
             run=run,
         )
-        self._recent[job.job_id] = ended
-        if len(self._recent) > RECENT_JOBS:
-            self._recent.popitem(last=False)
+        self.recent.add(ended)
         self._metrics.job_finished(job.model_name, status, (finished_at - job.created_at).total_seconds())
         self.publish(ended, finished_at)
         return True
@@ -391,10 +382,6 @@ class HeldJobs:
         for request in self._requests.values():
             request.stop_timer()
         await self._background.finish()
-
-    def forget_recent(self, job_id: str) -> None:
-        """It was deleted."""
-        self._recent.pop(UUID(job_id), None)
 
     def _add(self, request: JobRequest) -> None:
         before = self._requests.get(request.job.job_id)

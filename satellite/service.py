@@ -294,7 +294,7 @@ class Service:
         """Take up the lease, and begin to look after waiting jobs and those of ingresses that were lost."""
         self.events.on_wake(Wake.WORK, self._feed.wake)
         self.events.on_wake(Wake.CANCEL, lambda job_id: self.held.cancel(UUID(job_id)))
-        self.events.on_wake(Wake.FORGET, self.held.forget_recent)
+        self.events.on_wake(Wake.FORGET, lambda job_id: self.held.recent.forget(UUID(job_id)))
         await self.events.start()
         await self.lease.start()
         self._feed.start()

@@ -63,7 +63,7 @@ class Watching:
         if status.is_terminal or wait_s <= 0:
             return status, body
         deadline = time.monotonic() + wait_s
-        async with self._events.subscribe(job_id) as subscription:
+        async with self._events.subscribe(job_id, local=job_id in self._service.held) as subscription:
             while True:
                 status, body = await self._result(job_id)
                 left_s = deadline - time.monotonic()
@@ -81,7 +81,7 @@ class Watching:
             SlowReader: whoever iterates cannot keep up.
         """
         seen = after
-        async with self._events.subscribe(job_id) as subscription:
+        async with self._events.subscribe(job_id, local=job_id in self._service.held) as subscription:
             while not self._service.draining.is_set():
                 # The job itself tells all its steps, those too that nobody heard of.
                 job = await self._job(job_id)

@@ -88,7 +88,7 @@ async def test_a_result_is_the_same_from_memory_cache_and_database(nodes, db, bo
     path = job["links"]["result"]
     there = (await two.http.get(path, params={"wait_s": 10})).json()  # woken by Redis, read from it
     here = (await one.http.get(path)).json()  # from memory
-    one.service.held._recent.clear()
+    one.service.held.recent.clear()
     await one.service.events._redis.flushall()
     stored = (await one.http.get(path)).json()  # from PostgreSQL
     assert there == here == stored

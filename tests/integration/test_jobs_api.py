@@ -359,12 +359,12 @@ async def test_a_deleted_job_is_gone_from_result_cache_and_memory_everywhere(nod
     ids = [await submitted(one, n) for n in range(2)]
     for job_id in ids:
         assert await ended(one, job_id) == await ended(two, job_id)
-    assert len(one.service.held._recent) == 2
+    assert len(one.service.held.recent) == 2
     for node, job_id in zip(nodes, ids, strict=True):
         answer = await node.http.delete(f"{JOBS}/{job_id}")
         assert (answer.status_code, answer.content) == (204, b"")
         check_problem(await node.http.delete(f"{JOBS}/{job_id}"), 404, "job_not_found")
-    await eventually(lambda: not one.service.held._recent)
+    await eventually(lambda: not one.service.held.recent)
     for node in nodes:
         for job_id in ids:
             check_problem(await node.http.get(f"{RESULT}/{job_id}"), 404, "job_not_found")
