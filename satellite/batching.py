@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any
 
 from satellite.errors import InferenceError
 
@@ -25,12 +24,13 @@ class Chunk:
     """1 to `max_batch_size` requests that go to a replica in one handle call.
 
     Attributes:
-        items: for each request its `data` and its `config`, as plain JSON values, already validated.
+        items: for each request its `data` and its `config`, as JSON text, already validated: nobody between
+            the caller and the model makes objects of them.
         flush: the batch that takes this chunk in leaves at once instead of waiting for more.
         alone: no other chunk may share its batch: it may be the one that kills replicas.
     """
 
-    items: Sequence[tuple[Any, dict[str, Any]]]
+    items: Sequence[tuple[str, str]]
     flush: bool
     alone: bool = False
 

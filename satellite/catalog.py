@@ -21,12 +21,10 @@ MAX_ERRORS = 10
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ValidRequest:
-    """A request that has passed its model's schema, as plain JSON values and as text."""
+    """A request that has passed its model's schema, as JSON."""
 
-    data: Any
-    config: dict[str, Any]  # defaults filled in
-    data_json: str
-    config_json: str
+    data: str
+    config: str  # defaults filled in
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,13 +47,11 @@ class CatalogEntry:
             self.spec.input.validate_json(data_json, strict=True)
         except ValidationError as error:
             problems += self._problems(error, "data")
-        config_json = b"{}"
+        config_json = "{}"
         try:
-            config_json = (
-                self.spec.cls.Config.model_validate_json(_dump(config, "config"), strict=True)
-                .model_dump_json()
-                .encode()
-            )
+            config_json = self.spec.cls.Config.model_validate_json(
+                _dump(config, "config"), strict=True
+            ).model_dump_json()
         except ValidationError as error:
             problems += self._problems(error, "config")
         if problems:
@@ -65,12 +61,7 @@ class CatalogEntry:
                 f"GET /api/v1/models/{self.spec.name} shows the schema and an example.",
                 errors=problems,
             )
-        return ValidRequest(
-            data=data,
-            config=orjson.loads(config_json),
-            data_json=data_json.decode(),
-            config_json=config_json.decode(),
-        )
+        return ValidRequest(data=data_json.decode(), config=config_json)
 
     def _problems(self, error: ValidationError, root: str) -> list[dict[str, str]]:
         found = error.errors(include_url=False, include_input=False)

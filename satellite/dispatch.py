@@ -19,7 +19,7 @@ import time
 from collections import Counter, OrderedDict
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 from satellite.batching import Chunk, ChunkResult, FlushReason, Outcome
 from satellite.config import Batching
@@ -42,8 +42,8 @@ _RECENT = 0.3
 class Request(Protocol):
     """What the queue holds: something to compute that wants to hear what became of it."""
 
-    data: Any
-    config: dict[str, Any]
+    data: str  # JSON
+    config: str  # JSON
     level: int  # its priority, 0 to 9, or SYNC
     urgent: FlushReason | None  # must not wait for a batch to fill, and why
     suspect: bool  # a replica died under it: it may be the cause, so it shares no batch

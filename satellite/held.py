@@ -120,9 +120,8 @@ class HeldJobs:
         request = JobRequest(
             self,
             job,
-            data=orjson.loads(stored.input),
-            config=orjson.loads(stored.config),
-            size_bytes=len(stored.input),
+            data=stored.input,
+            config=stored.config,
             owner=self.owner,
             ready_at_s=(job.run_at or job.created_at).timestamp(),
             suspect=any(past["code"] == ReplicaDied.code for past in past_attempts(job)),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from uuid import UUID
 
 from satellite.batching import FlushReason, Outcome
@@ -22,9 +22,8 @@ class JobRequest:
     Args:
         held: told of what happens to it.
         job: as it is now; replaced with every step.
-        data: the model's input, as JSON values.
-        config: the model's config, as JSON values.
-        size_bytes: of its input.
+        data: the model's input, as JSON.
+        config: the model's config, as JSON.
         owner: the lease it is held under.
         ready_at_s: since when it can run, seconds since the epoch.
         urgent: why it must not wait for a batch to fill, if so.
@@ -37,9 +36,8 @@ class JobRequest:
         held: HeldJobs,
         job: Job,
         *,
-        data: Any,
-        config: dict[str, Any],
-        size_bytes: int,
+        data: str,
+        config: str,
         owner: UUID,
         ready_at_s: float,
         urgent: FlushReason | None = None,
@@ -48,7 +46,7 @@ class JobRequest:
     ) -> None:
         self.data = data
         self.config = config
-        self.size_bytes = size_bytes
+        self.size_bytes = len(data)
         self.level = job.priority
         self.urgent = urgent
         self.suspect = suspect

@@ -6,6 +6,7 @@ import logging
 from collections.abc import Sequence
 from typing import Any
 
+import orjson
 from pydantic import BaseModel, ValidationError
 
 from satellite.batching import Outcome
@@ -29,15 +30,15 @@ class BatchRunner:
         self._model: Model = spec.cls()
         self._model.load(device)
         example = spec.cls.example
-        (outcome,) = self.run([(example["data"], example.get("config", {}))])
+        (outcome,) = self.run([(to_json(example["data"]), to_json(example.get("config", {})))])
         if outcome.error is not None:
             raise outcome.error
 
-    def run(self, items: Sequence[tuple[Any, dict[str, Any]]]) -> list[Outcome]:
+    def run(self, items: Sequence[tuple[str, str]]) -> list[Outcome]:
         """Compute one batch.
 
         Args:
-            items: `data` and `config` of each request, as JSON values.
+            items: `data` and `config` of each request, as JSON.
 
         Returns:
             One outcome per item, in order. Never raises for anything the model or its inputs do.
@@ -48,8 +49,8 @@ class BatchRunner:
             try:
                 inputs.append(
                     ModelInput(
-                        data=self.spec.input.validate_python(data),
-                        config=self.spec.cls.Config.model_validate(config),
+                        data=self.spec.input.validate_json(data, strict=True),
+                        config=self.spec.cls.Config.model_validate_json(config),
                     )
                 )
                 outcomes.append(None)
@@ -100,6 +101,11 @@ class BatchRunner:
             extra={"action": "model_failed", "model": self.spec.name},
         )
         return ModelFailed(f"{self.spec.name} raised {type(error).__name__}; see the replica's log")
+
+
+def to_json(value: Any) -> str:
+    """A value of a model's `example` as it would arrive."""
+    return orjson.dumps(value).decode()
 
 
 def _all_finite(value: Any) -> bool:

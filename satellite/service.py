@@ -161,7 +161,7 @@ class Service:
             new: the job.
             before: how many of its model come into this ingress with it, before it.
         """
-        job, size_bytes = new.job, len(new.request.data_json)
+        job, size_bytes = new.job, len(new.request.data)
         is_held = (
             (job.run_at is None or job.run_at <= job.created_at)
             and self._may_start_jobs()
@@ -171,8 +171,8 @@ class Service:
         )
         return NewJob(
             job=job,
-            input=new.request.data_json,
-            config=new.request.config_json,
+            input=new.request.data,
+            config=new.request.config,
             owner=self.owner if is_held else None,
             idempotency=new.submission.idempotency,
         )
@@ -241,7 +241,6 @@ class Service:
                 job,
                 data=new.request.data,
                 config=new.request.config,
-                size_bytes=len(row.input),
                 owner=row.owner,
                 ready_at_s=now_s,
                 urgent=FlushReason.FLUSH if new.submission.flush else None,

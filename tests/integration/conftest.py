@@ -10,6 +10,7 @@ from uuid import uuid4
 
 import asyncpg
 import httpx
+import orjson
 import pytest
 import uvicorn
 
@@ -138,7 +139,7 @@ class LocalReplica:
         began = loop.time()
         started_at_s = time.time()
         await asyncio.sleep(self.takes_s)
-        self.inputs += [data for data, _ in chunk.items]
+        self.inputs += [orjson.loads(data) for data, _ in chunk.items]
         outcomes = self.runner.run(chunk.items)
         return ChunkResult(
             outcomes=outcomes,

@@ -4,6 +4,7 @@ import asyncio
 import json
 from uuid import UUID
 
+import orjson
 import pytest
 
 from satellite import lease
@@ -164,7 +165,7 @@ async def test_a_job_that_kills_replicas_ends_dead_and_its_mates_succeed(node, d
     poison = [13.0] * 4
 
     async def replica(chunk):
-        if any(data == poison for data, _ in chunk.items):
+        if any(orjson.loads(data) == poison for data, _ in chunk.items):
             raise ReplicaDied("gone")
         return await node.replica(chunk)
 

@@ -1,5 +1,7 @@
 """One outcome per input, whatever the model does."""
 
+import json
+
 import pytest
 from pydantic import BaseModel, TypeAdapter
 
@@ -50,13 +52,17 @@ def runner():
     return BatchRunner(spec, "cpu")
 
 
+def run(runner, items):
+    return runner.run([(json.dumps(data), json.dumps(config)) for data, config in items])
+
+
 def test_each_input_gets_its_own_answer_in_order(runner):
-    outcomes = runner.run([(1.0, {}), (2.0, {"times": 10})])
+    outcomes = run(runner, [(1.0, {}), (2.0, {"times": 10})])
     assert [o.output for o in outcomes] == [b'{"value":2.0}', b'{"value":20.0}']
 
 
 def test_an_exception_as_a_value_fails_that_input_alone(runner):
-    outcomes = runner.run([(1.0, {}), (3.0, {}), (4.0, {}), (2.0, {})])
+    outcomes = run(runner, [(1.0, {}), (3.0, {}), (4.0, {}), (2.0, {})])
     assert [type(o.error) for o in outcomes] == [type(None), ModelFailed, InvalidInput, type(None)]
     assert outcomes[2].error.detail == "four is refused"
     assert "not three" not in outcomes[1].error.detail  # what a model raises goes to the log only
@@ -64,25 +70,25 @@ def test_an_exception_as_a_value_fails_that_input_alone(runner):
 
 def test_a_batch_that_raises_is_bisected_until_only_the_culprit_fails(runner):
     values = [1.0, 2.0, 8.0, 13.0, 9.0, 10.0, 11.0, 12.0]
-    outcomes = runner.run([(value, {}) for value in values])
+    outcomes = run(runner, [(value, {}) for value in values])
     assert [o.error is None for o in outcomes] == [value != 13.0 for value in values]
     assert outcomes[4].output == b'{"value":18.0}'
 
 
 @pytest.mark.parametrize("value", [5.0, 6.0, 7.0])
 def test_an_answer_that_breaks_the_contract_is_an_error(runner, value):
-    good, bad = runner.run([(1.0, {}), (value, {})])
+    good, bad = run(runner, [(1.0, {}), (value, {})])
     assert good.output
     assert isinstance(bad.error, InvalidOutput)
 
 
 def test_a_wrong_number_of_answers_is_an_error(runner):
-    outcomes = runner.run([(99.0, {})])
+    outcomes = run(runner, [(99.0, {})])
     assert isinstance(outcomes[0].error, InvalidOutput)
 
 
 def test_an_input_that_does_not_validate_never_reaches_the_model(runner):
-    bad, good = runner.run([("x", {}), (1.0, {})])
+    bad, good = run(runner, [("x", {}), (1.0, {})])
     assert isinstance(bad.error, InvalidInput)
     assert good.output
     assert runner._model.batches[-1] == [1.0]
