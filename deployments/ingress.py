@@ -165,6 +165,7 @@ class Ingress:
         for name, state in self._cluster.deployments().items():
             self._queues[name].set_replicas(state.running)
             self._metrics.queue_depth(name, len(self._queues[name]))
+        self._metrics.flush()
 
 
 def _plain(body: dict[str, Any]) -> dict[str, Any]:

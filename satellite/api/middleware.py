@@ -40,7 +40,11 @@ class RequestMiddleware:
         if scope["type"] not in ("http", "websocket"):
             await self._app(scope, receive, send)
             return
-        given = next((value for name, value in scope["headers"] if name == b"x-request-id"), b"")
+        given = b""
+        for name, value in scope["headers"]:
+            if name == b"x-request-id":
+                given = value
+                break
         request_id = given.decode() if _ACCEPTABLE.fullmatch(given) else uuid4().hex[:20]
         scope["request_id"] = request_id
 
