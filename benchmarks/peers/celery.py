@@ -1,9 +1,9 @@
 """The classic design: FastAPI, PostgreSQL, and Celery over Redis with celery-batches.
 
-The API is one uvicorn process (uvloop, httptools) with an asyncpg pool; the worker is one process, as there is
-one model, with late acknowledgements so that a crash loses nothing at once. There is no result backend: the
-worker writes the results of a batch to PostgreSQL in one statement. Clients wait for a result in the API,
-which hears of it over Redis: that is faster than any polling.
+The API is one uvicorn process (uvloop, httptools) with an asyncpg pool; the worker is one process, as there
+is one model, with late acknowledgements so that a crash loses nothing at once. There is no result backend:
+the worker writes the results of a batch to PostgreSQL in one statement. Clients wait for a result in the API,
+which hears of it over Redis: that is faster than polling.
 """
 
 from __future__ import annotations
