@@ -1,6 +1,7 @@
 """The comparison: every subject is started, left to settle, loaded and stopped, one after the other.
 
-Figures are kept flat, one number per name, so that rounds are summed up by their medians.
+Before each load a smaller one warms up and is checked: every answer must hold the right forecast. Figures are
+kept flat, one number per name, so that rounds and passes are summed up by their medians.
 """
 
 from __future__ import annotations
@@ -8,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import statistics
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import partial
@@ -33,11 +34,13 @@ SUBJECTS: Mapping[str, Callable[[], AbstractContextManager[Subject]]] = {
 }
 JOB_CLIENTS = 64
 LOAD_LIMIT_S = 120
+ROUND_LIMIT_S = 6  # the slow get fewer requests
 TOLERANCE = 1e-4  # of a forecast: the batch's size changes the last digits
 # A reader asks again after 20 ms, then after twice that, up to a quarter of a second.
 FIRST_PAUSE_S, LAST_PAUSE_S = 0.02, 0.25
 
 Figures = dict[str, float]
+Check = Callable[[list[float] | None], None]  # raises at a wrong forecast
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,7 +48,7 @@ class Plan:
     """How much is measured."""
 
     passes: int  # over all subjects
-    rounds: int  # of all loads, in each pass
+    rounds: int  # of each load, in each pass, after one that is checked and not measured
     predicts: Mapping[int, int]  # requests by number of clients
     jobs: int
     settle_s: float  # before memory is read: a start leaves processes that end by themselves
@@ -109,7 +112,7 @@ def _measure_subject(name: str, plan: Plan, expected: list[float]) -> Row:
         with SUBJECTS[name]() as subject:
             time.sleep(plan.settle_s)
             at_rest = {"start_s": subject.start_s, "memory_mb": subject.memory_mb()}
-            loaded = medians(_rounds(subject, plan, expected))
+            loaded = uvloop.run(_load(subject, plan, expected))
             figures = {**at_rest, **loaded, "memory_after_mb": subject.memory_mb()}
             return Row(name=subject.name, version=subject.version, figures=figures)
     except DidNotStart as exc:
@@ -118,14 +121,8 @@ def _measure_subject(name: str, plan: Plan, expected: list[float]) -> Row:
         return Row(name=name, figures={}, problem=f"failed: {type(exc).__name__}: {exc}")
 
 
-def _rounds(subject: Subject, plan: Plan, expected: list[float]) -> Iterator[Figures]:
-    uvloop.run(_warm_up(subject, expected))
-    for _ in range(plan.rounds):
-        yield uvloop.run(_round(subject, plan))
-
-
-async def _warm_up(subject: Subject, expected: list[float]) -> None:
-    """Loads that are not measured but checked: every answer holds the right forecast."""
+async def _load(subject: Subject, plan: Plan, expected: list[float]) -> Figures:
+    """All loads, the small ones first: some batchers stay slow for a lone caller after a crowd."""
 
     def check(forecast: list[float] | None) -> None:
         if forecast is None or any(
@@ -133,44 +130,53 @@ async def _warm_up(subject: Subject, expected: list[float]) -> None:
         ):
             raise RuntimeError(f"a wrong forecast: {forecast}, not {expected}")
 
-    if subject.predict is not None:
-        predict = subject.predict
-        for clients, count in ((8, 400), (32, 800), (256, 512)):
-            await measure(
-                subject.url,
-                [predict.request] * count,
-                clients=clients,
-                on_answer=lambda answer: check(predict.forecast(answer)),
-            )
-    if subject.jobs is not None:
-        await durable_jobs(subject.url, subject.jobs, count=500, on_forecast=check)
-
-
-async def _round(subject: Subject, plan: Plan) -> Figures:
     figures: Figures = {}
-    async with asyncio.timeout(LOAD_LIMIT_S):
-        if subject.predict is not None:
-            for clients, count in plan.predicts.items():
-                figures |= await _predicts(subject.url, subject.predict, clients=clients, count=count)
-        if subject.jobs is not None:
-            lone = [await _lone_job(subject.url, subject.jobs) for _ in range(3)]
-            figures["lone_job_ms"] = statistics.median(lone) * 1000
-            accepted, per_s = await durable_jobs(subject.url, subject.jobs, count=plan.jobs)
-            figures |= {
-                "accepts_per_s": accepted.per_s,
-                "accepts_p99_ms": accepted.p99_ms,
-                "jobs_per_s": per_s,
-            }
+    if subject.predict is not None:
+        for clients, count in plan.predicts.items():
+            figures |= await _predicts(subject.url, subject.predict, plan.rounds, clients, count, check)
+    if subject.jobs is not None:
+        figures |= await _jobs(subject.url, subject.jobs, plan.rounds, plan.jobs, check)
     return figures
 
 
-async def _predicts(url: str, predict: Predict, *, clients: int, count: int) -> Figures:
-    speed = await measure(url, [predict.request] * count, clients=clients)
-    return {
-        f"predict_{clients}_per_s": speed.per_s,
-        f"predict_{clients}_p50_ms": speed.p50_ms,
-        f"predict_{clients}_p99_ms": speed.p99_ms,
-    }
+async def _predicts(
+    url: str, predict: Predict, rounds: int, clients: int, count: int, check: Check
+) -> Figures:
+    async with asyncio.timeout(LOAD_LIMIT_S):
+        warm_up = await measure(
+            url,
+            [predict.request] * max(100, count // 4),
+            clients=clients,
+            on_answer=lambda answer: check(predict.forecast(answer)),
+        )
+        count = min(count, int(warm_up.per_s * ROUND_LIMIT_S))
+        speeds = [await measure(url, [predict.request] * count, clients=clients) for _ in range(rounds)]
+    return medians(
+        {
+            f"predict_{clients}_per_s": speed.per_s,
+            f"predict_{clients}_p50_ms": speed.p50_ms,
+            f"predict_{clients}_p99_ms": speed.p99_ms,
+        }
+        for speed in speeds
+    )
+
+
+async def _jobs(url: str, jobs: Jobs, rounds: int, count: int, check: Check) -> Figures:
+    found: list[Figures] = []
+    async with asyncio.timeout(LOAD_LIMIT_S):
+        await durable_jobs(url, jobs, count=max(100, count // 4), on_forecast=check)
+        for _ in range(rounds):
+            lone_s = await _lone_job(url, jobs)
+            accepted, per_s = await durable_jobs(url, jobs, count=count)
+            found.append(
+                {
+                    "lone_job_ms": lone_s * 1000,
+                    "accepts_per_s": accepted.per_s,
+                    "accepts_p99_ms": accepted.p99_ms,
+                    "jobs_per_s": per_s,
+                }
+            )
+    return medians(found)
 
 
 async def _lone_job(url: str, jobs: Jobs) -> float:
@@ -188,7 +194,7 @@ async def durable_jobs(
     *,
     count: int,
     clients: int = JOB_CLIENTS,
-    on_forecast: Callable[[list[float]], None] | None = None,
+    on_forecast: Check | None = None,
 ) -> tuple[Measured, float]:
     """Submit `count` jobs, then read every result, as soon as it is there.
 
@@ -210,7 +216,7 @@ async def _read_all(
     answers: list[Answer],
     *,
     clients: int,
-    on_forecast: Callable[[list[float]], None] | None = None,
+    on_forecast: Check | None = None,
 ) -> None:
     left = iter(answers)
 

@@ -1,7 +1,8 @@
 """BentoML 1.4: two workers, each with the model and a batcher, which use both cores.
 
-Its limit on latency is out of reach, as it refuses work otherwise; its access log and metrics are off.
-Tasks are its durable call: rows of an SQLite file, which the server empties when it starts.
+The methods are coroutines, as the way to a thread and back costs more than a model this small. The limit on
+latency is out of reach, as BentoML refuses work otherwise; its access log and metrics are off. Tasks are its
+durable call: rows of an SQLite file, which the server empties when it starts.
 """
 
 from __future__ import annotations
