@@ -61,7 +61,7 @@ FULL = Plan(passes=3, rounds=3, predicts={1: 1000, 32: 10_000, 256: 10_000}, job
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
-    """What was measured of one subject; without figures, `problem` says why."""
+    """What was measured of one subject; where figures are missing, `problem` says why."""
 
     name: str
     version: str = ""
@@ -92,10 +92,16 @@ def compare(
 
 
 def _merge(rows: list[Row]) -> Row:
-    good = [row for row in rows if not row.problem]
+    good = [row for row in rows if row.figures]
     if not good:
         return rows[-1]
-    return Row(name=good[0].name, version=good[0].version, figures=medians(row.figures for row in good))
+    problems = dict.fromkeys(row.problem for row in rows if row.problem)
+    return Row(
+        name=good[0].name,
+        version=good[0].version,
+        figures=medians(row.figures for row in good),
+        problem="; ".join(problems),
+    )
 
 
 def medians(rounds: Iterable[Figures]) -> Figures:
@@ -108,20 +114,24 @@ def medians(rounds: Iterable[Figures]) -> Figures:
 
 
 def _measure_subject(name: str, plan: Plan, expected: list[float]) -> Row:
+    shown, version = name, ""
+    figures: Figures = {}  # filled as they come: what was measured before a failure stays
+    problem = ""
     try:
         with SUBJECTS[name]() as subject:
+            shown, version = subject.name, subject.version
             time.sleep(plan.settle_s)
-            at_rest = {"start_s": subject.start_s, "memory_mb": subject.memory_mb()}
-            loaded = uvloop.run(_load(subject, plan, expected))
-            figures = {**at_rest, **loaded, "memory_after_mb": subject.memory_mb()}
-            return Row(name=subject.name, version=subject.version, figures=figures)
+            figures |= {"start_s": subject.start_s, "memory_mb": subject.memory_mb()}
+            uvloop.run(_load(subject, plan, expected, figures))
+            figures["memory_after_mb"] = subject.memory_mb()
     except DidNotStart as exc:
-        return Row(name=name, figures={}, problem=f"did not start: {exc}")
+        problem = f"did not start: {exc}"
     except Exception as exc:  # one peer's trouble, whatever it is, must not end the comparison
-        return Row(name=name, figures={}, problem=f"failed: {type(exc).__name__}: {exc}")
+        problem = f"failed: {type(exc).__name__}: {exc}"
+    return Row(name=shown, version=version, figures=figures, problem=problem)
 
 
-async def _load(subject: Subject, plan: Plan, expected: list[float]) -> Figures:
+async def _load(subject: Subject, plan: Plan, expected: list[float], figures: Figures) -> None:
     """All loads, the small ones first: some batchers stay slow for a lone caller after a crowd."""
 
     def check(forecast: list[float] | None) -> None:
@@ -130,13 +140,11 @@ async def _load(subject: Subject, plan: Plan, expected: list[float]) -> Figures:
         ):
             raise RuntimeError(f"a wrong forecast: {forecast}, not {expected}")
 
-    figures: Figures = {}
     if subject.predict is not None:
         for clients, count in plan.predicts.items():
             figures |= await _predicts(subject.url, subject.predict, plan.rounds, clients, count, check)
     if subject.jobs is not None:
         figures |= await _jobs(subject.url, subject.jobs, plan.rounds, plan.jobs, check)
-    return figures
 
 
 async def _predicts(

@@ -23,9 +23,11 @@ Rows = Mapping[str, Row]
 
 
 def load_rows(folder: Path) -> dict[str, Row]:
-    """The rows that were saved, so that one subject can be measured again."""
+    """The rows that were saved on this machine, so that one subject can be measured again."""
     saved = report.load(folder, NAME)
-    return {name: Row(**row) for name, row in saved["data"]["rows"].items()} if saved else {}
+    if saved is None or saved["machine"] != report.machine():
+        return {}
+    return {name: Row(**row) for name, row in saved["data"]["rows"].items()}
 
 
 def save_rows(folder: Path, rows: Rows, images: Path | None = None) -> list[Section]:
@@ -75,10 +77,10 @@ def _predict(rows: Rows) -> Section:
         for clients in (32, 256):
             key = f"predict_{clients}_per_s"
             cells |= {
-                f"{clients} clients: /s": number(figures[key]),
-                f"x Satellite ({clients})": ratio(figures[key], base.get(key)),
-                f"p50 ms ({clients})": number(figures[f"predict_{clients}_p50_ms"]),
-                f"p99 ms ({clients})": number(figures[f"predict_{clients}_p99_ms"]),
+                f"{clients} clients: /s": number(figures.get(key)),
+                f"x Satellite ({clients})": ratio(figures.get(key), base.get(key)),
+                f"p50 ms ({clients})": number(figures.get(f"predict_{clients}_p50_ms")),
+                f"p99 ms ({clients})": number(figures.get(f"predict_{clients}_p99_ms")),
             }
         table.append(cells)
     text = (
@@ -118,8 +120,8 @@ def _rest(rows: Rows) -> Section:
         {
             "": row.name,
             "start s": number(row.figures["start_s"]),
-            "memory at rest MB": number(row.figures["memory_mb"]),
-            "after the load MB": number(row.figures["memory_after_mb"]),
+            "memory at rest MB": number(row.figures.get("memory_mb")),
+            "after the load MB": number(row.figures.get("memory_after_mb")),
         }
         for row in rows.values()
         if row.figures

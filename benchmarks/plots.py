@@ -49,7 +49,7 @@ def main(results: str, folder: str) -> None:
 def draw(path: Path, title: str, names: Sequence[str], series: Mapping[str, Sequence[float]]) -> None:
     """Draw one chart: a group of horizontal bars per name, one bar per series."""
     height = 0.8 / len(series)
-    figure, axes = pyplot.subplots(figsize=(7.5, 0.9 + 0.5 * len(names)), layout="constrained")
+    figure, axes = pyplot.subplots(figsize=(7.5, 1.2 + 0.5 * len(names)), layout="constrained")
     for place, (label, values) in enumerate(series.items()):
         at = [row + (place - (len(series) - 1) / 2) * height for row in range(len(names))]
         bars = axes.barh(at, values, height=height, label=label, color=COLOURS[place])
@@ -58,7 +58,7 @@ def draw(path: Path, title: str, names: Sequence[str], series: Mapping[str, Sequ
     axes.invert_yaxis()
     axes.margins(x=0.12)
     axes.set_title(title, loc="left")
-    axes.legend(loc="lower right", frameon=False)
+    figure.legend(loc="outside lower right", ncols=len(series), frameon=False)
     axes.spines[["top", "right"]].set_visible(False)
     figure.savefig(path, metadata={"Date": None})
     pyplot.close(figure)

@@ -41,6 +41,14 @@ def test_a_subject_that_did_not_start_has_a_row_that_says_why() -> None:
     assert "no / module" in sections[-1].markdown()  # a bar would end the cell
 
 
+def test_what_was_measured_before_a_failure_is_shown() -> None:
+    some = {"start_s": 2.0, "memory_mb": 500.0, "predict_1_p50_ms": 1.5}
+    rows = {**ROWS, "bentoml": Row(name="BentoML", figures=some, problem="failed: TimeoutError")}
+    predict, rest = (comparison.make_sections(rows)[place].rows[2] for place in (0, 1))
+    assert (predict["1 client: p50 ms"], predict["32 clients: /s"]) == ("1.50", "-")
+    assert rest["after the load MB"] == "-"
+
+
 def test_rows_survive_saving(tmp_path: Path) -> None:
     comparison.save_rows(tmp_path, ROWS)
     assert comparison.load_rows(tmp_path) == ROWS
