@@ -99,7 +99,7 @@ class Processes:
     def stop(self) -> None:
         """Stop them, the last started first: databases end after those that use them."""
         for root, process in reversed(list(zip(self.roots, self._started, strict=True))):
-            stop_run("", session=root, roots=[root], grace_s=GRACE_S)
+            stop_run(f"{self.run_id}/none", session=root, roots=[root], grace_s=GRACE_S)
             process.wait()
         for root in self.roots:  # what has left its parent and its session
             stop_run(self.run_id, session=root, roots=self.roots, grace_s=GRACE_S)
