@@ -10,6 +10,8 @@ UV_VERSION := 0.13.9
 # What was last installed; made anew when a file it depends on changes.
 RUNTIME := $(VENV)/.installed-runtime
 DEV := $(VENV)/.installed-dev
+# What Satellite is measured against: environments of their own, as it needs other versions of what we use.
+PEERS := .venv-peers/.installed .venv-mlserver/.installed
 
 help: ## this list
 	@sed -n 's/^\([a-z]*\):[^#]*## /\1\t/p' $(MAKEFILE_LIST) | while IFS="$$(printf '\t')" read -r name text; do \
@@ -44,12 +46,12 @@ check: $(DEV) ## linters and the type checker
 faults: $(DEV) ## kill, stop and restart every part under load, and check that no job is lost
 	@$(BIN)/python -m tests.faults
 
-bench: $(DEV) ## the benchmarks
+bench: $(DEV) $(PEERS) ## compare Satellite with its peers, in about ten minutes
 	@$(BIN)/python -m benchmarks
 
 clean: ## remove what can be made again; data stays (SATELLITE_HOME)
 	@if [ -x $(BIN)/satellite ]; then $(BIN)/satellite down; fi
-	rm -rf $(VENV) dist .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) $(dir $(PEERS)) bench-results dist .pytest_cache .ruff_cache .hypothesis .import_linter_cache
 
 $(BIN)/uv:
 	@[ "$(OS)" != Windows_NT ] || { echo "error: Windows is not supported: use WSL 2."; exit 2; }
@@ -72,3 +74,9 @@ $(DEV): uv.lock pyproject.toml | $(BIN)/uv
 	@echo "Installing what uv.lock says, with the tools for development ..."
 	@$(BIN)/uv sync --frozen --inexact --compile-bytecode
 	@touch $@ $(RUNTIME)
+
+# Where a peer cannot be installed, the comparison says so in its row and goes on.
+.venv-%/.installed: benchmarks/environments/%/uv.lock benchmarks/environments/%/pyproject.toml | $(BIN)/uv
+	@echo "Installing what Satellite is compared with ($*) ..."
+	@UV_PROJECT_ENVIRONMENT=$(CURDIR)/.venv-$* $(BIN)/uv sync --project benchmarks/environments/$* --frozen \
+		--quiet --compile-bytecode && touch $@ || echo "warning: not installed, and left out: $*"

@@ -1,0 +1,1 @@
+"""The programs of the peers. They import nothing of Satellite, only `benchmarks.lstm64`."""
