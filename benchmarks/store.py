@@ -30,7 +30,7 @@ from satellite.store import Completion, JobFilter, NewJob, Store
 DAYS = 25
 JOBS = 12_800
 CLIENTS = 64
-READS = 200  # of each kind
+READS = 100  # of each kind
 CLAIMS, CLAIM_AT_A_TIME = 50, 200
 INPUT = "[" + ",".join(["1.25"] * 24) + "]"
 CONFIG = '{"forecast_steps":5}'

@@ -11,6 +11,7 @@ import json
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 
+import psutil
 import uvloop
 from rich.console import Console
 from rich.table import Table
@@ -39,6 +40,7 @@ SHARED: dict[str, Callable[[System], Awaitable[Result]]] = {
     "sizes": sizes.run,
     "watchers": watchers.run,
 }
+OTHERS_S = 3  # how long is looked at what else the machine does: a tail means little beside it
 LONG = ("soak", "backlog", "growth")
 MODELS = ("lstm64", "echo", "idle", "slow")
 
@@ -55,6 +57,8 @@ def main() -> None:
     if unknown := set(names) - {*SHARED, *LONG}:
         parser.error(f"there is no {', '.join(sorted(unknown))}")
     rows = [1_000_000, 10_000_000] if options.full else [1_000_000]
+    others_percent = psutil.cpu_percent(OTHERS_S)
+    print(f"Before the start other programs use {others_percent:.0f} % of the processors.", flush=True)
     results = run(names, seconds=options.seconds, rows=rows)
     table = Table("what", "measured", "wanted", "", title="Satellite's own loads")
     for result in results:

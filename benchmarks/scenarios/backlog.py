@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 
+from benchmarks.client import encode
 from benchmarks.scenarios.calls import Api, body_of
 from benchmarks.scenarios.memory import INGRESS
 from benchmarks.scenarios.result import Finding, Result, quantile
@@ -13,6 +14,7 @@ from benchmarks.system import System
 JOBS, AT_A_TIME = 100_000, 1000
 MAX_HELD = 10_000  # the default of SATELLITE_MAX_HELD
 SETTLED = 20_000  # by then what is held is held
+STARTED = 500  # fewer than these have been computed meanwhile
 LIMIT_MB = 20  # between SETTLED and all
 BODY = body_of("slow", compute_s=10)
 
@@ -30,6 +32,7 @@ async def run(system: System, *, jobs: int = JOBS) -> Result:
             if done in marks:
                 await asyncio.sleep(1)
                 memory[done] = await asyncio.to_thread(system.memory_mb)
+        waiting = await _waiting(api)
     ingress = {done: sizes[INGRESS] for done, sizes in memory.items()}
     growth_mb = ingress[jobs] - ingress[SETTLED]
     tenth = len(times_s) // 10
@@ -38,6 +41,13 @@ async def run(system: System, *, jobs: int = JOBS) -> Result:
         name="backlog",
         title=f"{jobs:,} waiting jobs of one model",
         findings=(
+            Finding(
+                what="waiting in PostgreSQL afterwards",
+                measured=f"{waiting:,}",
+                wanted=f"> {jobs - STARTED:,}",
+                met=jobs - STARTED < waiting <= jobs,
+                figures={"waiting": waiting},
+            ),
             Finding(
                 what="memory of the ingress (PSS)",
                 measured=", ".join(f"{size:.0f} MB at {done:,}" for done, size in ingress.items()),
@@ -61,3 +71,15 @@ async def run(system: System, *, jobs: int = JOBS) -> Result:
             ),
         ),
     )
+
+
+async def _waiting(api: Api) -> int:
+    """How many jobs are stored as queued, counted page by page."""
+    count, cursor = 0, ""
+    while True:
+        path = f"/api/v1/jobs?model_name=slow&status=queued&limit=500{cursor}"
+        page = (await api.send(encode("GET", path))).json()
+        count += len(page["jobs"])
+        if page["next_cursor"] is None:
+            return count
+        cursor = f"&cursor={page['next_cursor']}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import random
 import time
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
@@ -10,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Self, TypeVar
 
 from benchmarks.client import Answer, Connection, encode
+from benchmarks.loads import must_have_succeeded
 
 T = TypeVar("T")
 
@@ -59,6 +61,14 @@ class Api:
         if answer.status != status:
             raise RuntimeError(f"answer {answer.status}, not {status}: {answer.body[:500]!r}")
         return answer
+
+    async def predict(self, request: bytes) -> None:
+        """Send an encoded predict.
+
+        Raises:
+            RuntimeError: it did not succeed.
+        """
+        must_have_succeeded(await self.send(request))
 
     async def submit(self, body: dict[str, Any]) -> str:
         """Submit a job and return its id."""
@@ -129,12 +139,10 @@ def steady(per_s: float, count: int) -> list[float]:
 
 
 def poisson(per_s: float, count: int, *, seed: int = 0) -> list[float]:
-    """Moments at random, at this rate on average: what many independent callers make together."""
-    draw, at_s, moments = random.Random(seed), 0.0, []
-    for _ in range(count):
-        moments.append(at_s)
-        at_s += draw.expovariate(per_s)
-    return moments
+    """Moments at random, at exactly this rate over all: what many independent callers make together."""
+    draw = random.Random(seed)
+    moments = list(itertools.accumulate(draw.expovariate(1) for _ in range(count)))
+    return [moment * count / per_s / moments[-1] for moment in moments]
 
 
 async def at_moments(moments: Sequence[float], call: Callable[[], Awaitable[T]]) -> list[tuple[float, T]]:

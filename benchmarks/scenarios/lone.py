@@ -23,7 +23,7 @@ async def run(system: System) -> Result:
     await loads.predicts(system.url, clients=1, count=20)  # warm-up
     lstm = await loads.predicts(system.url, clients=1, count=300)
     request = encode("POST", "/api/v1/inference/predict", body_of("echo", compute_s=COMPUTE_S))
-    predict = await measure(system.url, [request] * PREDICTS, clients=1)
+    predict = await measure(system.url, [request] * PREDICTS, clients=1, on_answer=loads.must_have_succeeded)
     async with Api(system.url) as api:
         await _job(api, body_of("idle"))
         window = [await _job(api, body_of("echo", compute_s=COMPUTE_S)) for _ in range(WINDOW_JOBS)]

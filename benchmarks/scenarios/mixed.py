@@ -60,8 +60,10 @@ async def run(system: System) -> Result:
 
 async def _fast(system: System) -> _Times:
     async with Api(system.url) as api:
-        timed = await at_moments(steady(OPEN_PER_S, OPEN_PER_S * SECONDS), lambda: api.send(FAST))
-    closed = await measure(system.url, for_seconds(FAST, SECONDS), clients=CLIENTS)
+        timed = await at_moments(steady(OPEN_PER_S, OPEN_PER_S * SECONDS), lambda: api.predict(FAST))
+    closed = await measure(
+        system.url, for_seconds(FAST, SECONDS), clients=CLIENTS, on_answer=loads.must_have_succeeded
+    )
     return _Times(quantile([took_s * 1000 for took_s, _ in timed], 99), closed.p99_ms)
 
 
@@ -78,7 +80,7 @@ async def _slow_load(system: System) -> AsyncGenerator[None]:
 
     async def predict_caller(api: Api) -> None:
         while not stop.is_set():
-            await api.send(predict)
+            await api.predict(predict)
 
     async with Api(system.url) as api, asyncio.TaskGroup() as group:
         for _ in range(SLOW_JOBS):

@@ -59,7 +59,7 @@ async def run(system: System, *, seconds: float = SECONDS) -> Result:
         ]
         background += [asyncio.create_task(_watch_model(system.url, stop)) for _ in range(MODEL_WATCHERS)]
         predicts, jobs = await asyncio.gather(
-            at_moments(steady(predicts_per_s, round(predicts_per_s * seconds)), lambda: api.send(PREDICT)),
+            at_moments(steady(predicts_per_s, round(predicts_per_s * seconds)), lambda: api.predict(PREDICT)),
             at_moments(steady(jobs_per_s, round(jobs_per_s * seconds)), job),
         )
         stop.set()
