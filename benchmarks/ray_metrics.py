@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+from collections import Counter
 from dataclasses import dataclass
 
 import httpx
@@ -13,29 +14,36 @@ from benchmarks.system import System
 
 REPORTS_EVERY_S = 5  # Ray's processes report their metrics now and then
 SAMPLE = re.compile(
-    r"^\w*satellite_batch_size_(?P<kind>sum|count)\{(?P<labels>[^}]*)\} (?P<value>\S+)$", re.M
+    r"^\w*satellite_(?P<name>batch_size_sum|batch_size_count|batch_compute_seconds_sum)"
+    r"\{(?P<labels>[^}]*)\} (?P<value>\S+)$",
+    re.M,
 )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Batches:
     """What a model has been given since its ingress started."""
 
     requests: float
     batches: float
+    compute_s: float
 
 
 async def batches(system: System, model_name: str) -> Batches:
-    """How many requests in how many batches have been reported by now."""
+    """What has been reported by now."""
     targets = json.loads((system.paths.ray / "prom_metrics_service_discovery.json").read_text())
-    found = {"sum": 0.0, "count": 0.0}
+    found: Counter[str] = Counter()
     async with httpx.AsyncClient() as client:
         for address in {address for target in targets for address in target["targets"]}:
             text = (await client.get(f"http://{address}/metrics")).text
             for sample in SAMPLE.finditer(text):
                 if f'model="{model_name}"' in sample["labels"]:
-                    found[sample["kind"]] += float(sample["value"])
-    return Batches(found["sum"], found["count"])
+                    found[sample["name"]] += float(sample["value"])
+    return Batches(
+        requests=found["batch_size_sum"],
+        batches=found["batch_size_count"],
+        compute_s=found["batch_compute_seconds_sum"],
+    )
 
 
 async def settled_batches(system: System, model_name: str) -> Batches:

@@ -51,7 +51,8 @@ async def _predicts(system: System) -> Finding:
         await asyncio.sleep(1)
         after = await ray_metrics.settled_batches(system, "lstm64")
     mean = PREDICTS / (after.batches - before.batches)
-    return _finding(f"predict, lstm64, {PREDICT_CLIENTS} clients", mean, speed.per_s)
+    busy = (after.compute_s - before.compute_s) / speed.took_s
+    return _finding(f"predict, lstm64, {PREDICT_CLIENTS} clients", mean, speed.per_s, busy=busy)
 
 
 async def _paced(system: System) -> Finding:
@@ -68,11 +69,13 @@ async def _paced(system: System) -> Finding:
     )
 
 
-def _finding(what: str, mean: float, per_s: float) -> Finding:
+def _finding(what: str, mean: float, per_s: float, *, busy: float | None = None) -> Finding:
+    """`busy`: the share of the time in which the model computed; far below 1, it was not saturated."""
     return Finding(
         what=what,
-        measured=f"{mean:.2f} at {per_s:.0f}/s",
+        measured=f"{mean:.2f} at {per_s:.0f}/s"
+        + ("" if busy is None else f", the model busy for {busy:.0%} of the time"),
         wanted=f">= {LIMIT}",
         met=mean >= LIMIT,
-        figures={"mean_batch_size": mean, "per_s": per_s},
+        figures={"mean_batch_size": mean, "per_s": per_s, **({} if busy is None else {"busy": busy})},
     )

@@ -43,7 +43,8 @@ class _Sample:
 async def run(system: System, *, seconds: float = SECONDS) -> Result:
     """Half of what the system can do, for so long, with a look at its memory every 15 s."""
     await loads.predicts(system.url, clients=8, count=1000)  # warm-up
-    predicts_per_s = (await measure(system.url, for_seconds(PREDICT, 5), clients=32)).per_s * SHARE
+    predicts_per_s = (await measure(system.url, for_seconds(PREDICT, 5), clients=32)).per_s
+    predicts_per_s *= SHARE
     jobs_per_s = (await loads.durable_jobs(system.url, clients=64, count=4000))[1] * SHARE
     stop = asyncio.Event()
     samples: list[_Sample] = []
