@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import signal
 import statistics
 import time
 from collections.abc import Awaitable, Callable, Sequence
@@ -41,7 +42,8 @@ INSERT INTO jobs (id, tenant, model_name, status, attempt, max_attempts, owner, 
                   finished_at, model_version, batch_size, flush_reason, input, config, result, error, run_at,
                   rank_at, labels, replica_id, admission_s, queue_s, fill_s, compute_s)
 SELECT (lpad(to_hex((extract(epoch FROM at) * 1000)::bigint), 12, '0')
-        || '7' || substr(md5(n || $4::text), 1, 3) || '8' || substr(md5('x' || n || $4::text), 1, 15))::uuid,
+        || '7' || substr(md5(n || $4::uuid::text), 1, 3)
+        || '8' || substr(md5('x' || n || $4::uuid::text), 1, 15))::uuid,
        'default',
        CASE WHEN n % 10000 = 0 THEN 'rare' WHEN n % 3 = 0 THEN 'other' ELSE 'common' END,
        status::job_status, 1, 3, $4::uuid, at, at, at + interval '2 s', '1.0.0', 8, 'full', $5::json,
@@ -101,7 +103,7 @@ def measure_sizes(counts: Sequence[int]) -> list[AtSize]:
             return asyncio.run(_measure(server.url, counts))
         finally:
             assert server.process is not None
-            server.process.terminate()
+            server.process.send_signal(signal.SIGINT)  # its SIGTERM waits for every client to leave
             server.process.wait()
 
 

@@ -36,6 +36,7 @@ class Api:
     def __init__(self, url: str) -> None:
         self._url = url
         self._idle: list[Connection] = []
+        self.opened = 0  # connections, which is how many calls were under way at once, or were broken
 
     async def __aenter__(self) -> Self:
         return self
@@ -56,6 +57,7 @@ class Api:
                 break
         else:
             connection = await Connection.open(self._url)
+            self.opened += 1
         answer = await connection.send(request)
         self._idle.append(connection)
         if answer.status != status:

@@ -11,10 +11,12 @@ import contextlib
 import itertools
 import statistics
 import time
+from collections.abc import Awaitable
 from dataclasses import dataclass
 
 import orjson
 from websockets.asyncio.client import connect
+from websockets.exceptions import WebSocketException
 
 from benchmarks import loads
 from benchmarks.client import encode, measure
@@ -40,6 +42,20 @@ class _Sample:
     sizes_mb: dict[str, float]
 
 
+class _Errors:
+    """What went wrong, and when: a soak goes on, and tells of it at the end."""
+
+    def __init__(self) -> None:
+        self._began = time.perf_counter()
+        self.texts: list[str] = []
+
+    async def __call__(self, call: Awaitable[object]) -> None:
+        try:
+            await call
+        except (RuntimeError, OSError, WebSocketException) as error:
+            self.texts.append(f"after {time.perf_counter() - self._began:.0f} s: {error}")
+
+
 async def run(system: System, *, seconds: float = SECONDS) -> Result:
     """Half of what the system can do, for so long, with a look at its memory every 15 s."""
     await loads.predicts(system.url, clients=8, count=1000)  # warm-up
@@ -48,23 +64,25 @@ async def run(system: System, *, seconds: float = SECONDS) -> Result:
     jobs_per_s = (await loads.durable_jobs(system.url, clients=64, count=4000))[1] * SHARE
     stop = asyncio.Event()
     samples: list[_Sample] = []
-    watched = itertools.count(1)
+    errors = _Errors()
+    watched = itertools.count()
     async with Api(system.url) as api:
 
         async def job() -> None:
             await api.result(await api.submit(loads.BODY))
 
-        background = [asyncio.create_task(_sample(system, samples, stop))]
-        background += [
-            asyncio.create_task(_watch_jobs(system.url, stop, watched)) for _ in range(JOB_WATCHERS)
-        ]
-        background += [asyncio.create_task(_watch_model(system.url, stop)) for _ in range(MODEL_WATCHERS)]
+        watchers = [_watch_jobs(system.url, stop, watched, errors) for _ in range(JOB_WATCHERS)]
+        watchers += [errors(_watch_model(system.url, stop)) for _ in range(MODEL_WATCHERS)]
+        background = asyncio.gather(_sample(system, samples, stop), *watchers)
         predicts, jobs = await asyncio.gather(
-            at_moments(steady(predicts_per_s, round(predicts_per_s * seconds)), lambda: api.predict(PREDICT)),
-            at_moments(steady(jobs_per_s, round(jobs_per_s * seconds)), job),
+            at_moments(
+                steady(predicts_per_s, round(predicts_per_s * seconds)), lambda: errors(api.predict(PREDICT))
+            ),
+            at_moments(steady(jobs_per_s, round(jobs_per_s * seconds)), lambda: errors(job())),
         )
         stop.set()
-        await asyncio.gather(*background)
+        await background
+        at_once = api.opened
     warm = [sample for sample in samples if sample.at_s >= seconds * WARM_UP]
     return Result(
         name="soak",
@@ -72,7 +90,18 @@ async def run(system: System, *, seconds: float = SECONDS) -> Result:
         findings=(
             _speed("predict", [took_s for took_s, _ in predicts]),
             _speed("job, submit to result", [took_s for took_s, _ in jobs]),
-            Finding(what="jobs submitted and watched over WebSocket", measured=f"{next(watched) - 1:,}"),
+            Finding(
+                what="failed",
+                measured=f"{len(errors.texts)} {'; '.join(errors.texts[:2])[:400]}",
+                wanted="0",
+                met=not errors.texts,
+                figures={"failed": len(errors.texts)},
+            ),
+            Finding(
+                what="connections",
+                measured=f"{at_once} at most; {next(watched):,} jobs submitted and watched over WebSocket",
+                figures={"connections": at_once},
+            ),
             *_growths(warm),
         ),
     )
@@ -124,19 +153,21 @@ async def _sample(system: System, samples: list[_Sample], stop: asyncio.Event) -
                 await stop.wait()
 
 
-async def _watch_jobs(url: str, stop: asyncio.Event, watched: itertools.count[int]) -> None:
+async def _watch_jobs(url: str, stop: asyncio.Event, watched: itertools.count[int], errors: _Errors) -> None:
     """Submit a job over a socket of its own, watch it to its end, and again, about once a second."""
-    request = orjson.dumps({"submit": loads.BODY}).decode()
     while not stop.is_set():
-        async with connect(_ws(url), proxy=None) as socket:
-            await socket.send(request)
-            status = ""
-            while status not in ENDED:
-                async with asyncio.timeout(60):
-                    message = orjson.loads(await socket.recv())
-                status = message.get("status", "") if message["type"] == "job" else ""
+        await errors(_watch_job(url))
         next(watched)
         await asyncio.sleep(1)
+
+
+async def _watch_job(url: str) -> None:
+    async with asyncio.timeout(60), connect(_ws(url), proxy=None) as socket:
+        await socket.send(orjson.dumps({"submit": loads.BODY}).decode())
+        status = ""
+        while status not in ENDED:
+            message = orjson.loads(await socket.recv())
+            status = message.get("status", "") if message["type"] == "job" else ""
 
 
 async def _watch_model(url: str, stop: asyncio.Event) -> None:
