@@ -131,12 +131,16 @@ async def fill(url: str, rows: int) -> None:
     await connection.execute("SET synchronous_commit = off")
     first = (today - timedelta(days=DAYS)).date()
     await connection.fetchval("SELECT ensure_partitions($1::date, $2::int)", first, DAYS)
-    count = rows // DAYS
+    count, filler, began = rows // DAYS, uuid4(), time.perf_counter()
     for day in range(1, DAYS + 1):
         step = timedelta(seconds=86_000 / count)
-        await connection.execute(FILL, today - timedelta(days=day), step, count, uuid4(), INPUT, CONFIG)
+        await connection.execute(FILL, today - timedelta(days=day), step, count, filler, INPUT, CONFIG)
     await connection.execute("ANALYZE jobs")
+    stored = await connection.fetchval("SELECT count(*) FROM jobs WHERE owner = $1", filler)
     await connection.close()
+    if stored != count * DAYS:
+        raise RuntimeError(f"{stored:,} jobs were written, not {count * DAYS:,}")
+    print(f"{stored:,} are there after {time.perf_counter() - began:.0f} s.", flush=True)
 
 
 async def jobs_per_s(store: Store) -> tuple[float, list[float]]:
