@@ -1,0 +1,1 @@
+"""Loads that ask of Satellite what its design promises: each says what was measured, and what was wanted."""

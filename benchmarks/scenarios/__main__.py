@@ -1,0 +1,107 @@
+"""`python -m benchmarks.scenarios [NAME ...] [--json FILE]`: Satellite's own promises, measured.
+
+Without names: all that share one system, in about five minutes. `soak`, `backlog` and `growth` are run when
+they are named, or by `--full`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Awaitable, Callable, Sequence
+from pathlib import Path
+
+import psutil
+import uvloop
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks.scenarios import (
+    backlog,
+    batch_fill,
+    growth,
+    late_binding,
+    lone,
+    mixed,
+    saturation,
+    sizes,
+    soak,
+    watchers,
+)
+from benchmarks.scenarios.result import Result
+from benchmarks.system import System, make_root, running, scratch_home
+
+SHARED: dict[str, Callable[[System], Awaitable[Result]]] = {
+    "lone": lone.run,
+    "late_binding": late_binding.run,
+    "saturation": saturation.run,
+    "mixed": mixed.run,
+    "batch_fill": batch_fill.run,
+    "sizes": sizes.run,
+    "watchers": watchers.run,
+}
+OTHERS_S = 3  # how long is looked at what else the machine does: a tail means little beside it
+LONG = ("soak", "backlog", "growth")
+MODELS = ("lstm64", "echo", "idle", "slow")
+
+
+def main() -> None:
+    """Run the loads and print what they found."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join((*SHARED, *LONG)))
+    parser.add_argument("--full", action="store_true", help="all of them, and growth to 10 million jobs")
+    parser.add_argument("--seconds", type=float, default=soak.SECONDS, help="of the soak")
+    parser.add_argument("--json", type=Path, help="write the findings to this file as well")
+    options = parser.parse_args()
+    names = options.names or [*SHARED, *(LONG if options.full else ())]
+    if unknown := set(names) - {*SHARED, *LONG}:
+        parser.error(f"there is no {', '.join(sorted(unknown))}")
+    rows = [1_000_000, 10_000_000] if options.full else [1_000_000]
+    others_percent = psutil.cpu_percent(OTHERS_S)
+    print(f"Before the start other programs use {others_percent:.0f} % of the processors.", flush=True)
+    results = run(names, seconds=options.seconds, rows=rows)
+    table = Table("what", "measured", "wanted", "", title="Satellite's own loads")
+    for result in results:
+        result.add_to(table)
+    Console(width=150, emoji=False).print(table)
+    if options.json:
+        options.json.write_text(json.dumps([result.as_json() for result in results], indent=1))
+
+
+def run(names: Sequence[str], *, seconds: float, rows: list[int]) -> list[Result]:
+    """Run the loads of these names. Each is told of when it ends.
+
+    Args:
+        names: from `SHARED` and `LONG`.
+        seconds: how long the soak lasts.
+        rows: at how many stored jobs growth is measured.
+    """
+    results: list[Result] = []
+
+    def add(result: Result) -> None:
+        results.append(result)
+        for finding in result.findings:
+            print(f"{result.name}: {finding.what.strip()}: {finding.measured}", flush=True)
+
+    if any(name in SHARED for name in names):
+        with scratch_home() as home, scratch_home() as root:
+            make_root(root, MODELS)
+            with running(home, root=root) as system:
+                for name in names:
+                    if name in SHARED:
+                        add(uvloop.run(SHARED[name](system)))
+    # Those that look at memory start with a system that has done nothing yet.
+    for name in names:
+        if name == "growth":
+            add(growth.run(rows))
+        elif name in LONG:
+            with scratch_home() as home, scratch_home() as root:
+                make_root(root, MODELS)
+                with running(home, root=root) as system:
+                    load = soak.run(system, seconds=seconds) if name == "soak" else backlog.run(system)
+                    add(uvloop.run(load))
+    return results
+
+
+if __name__ == "__main__":
+    main()
