@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from uuid import UUID
 import orjson
 from ray import serve
 from ray.exceptions import RayError, RayTaskError
+from ray.serve._private.constants import RAY_SERVE_REPLICA_GRPC_MAX_MESSAGE_LENGTH
 from ray.serve.exceptions import RayServeException
 from ray.serve.handle import DeploymentHandle
 
@@ -28,7 +30,7 @@ from satellite.batching import Chunk, ChunkResult
 from satellite.catalog import Catalog, CatalogEntry
 from satellite.config import ModelConfig
 from satellite.control import JobControl
-from satellite.dispatch import ModelQueue
+from satellite.dispatch import MAX_CHUNK_BYTES, ModelQueue
 from satellite.errors import ConfigError, ReplicaDied
 from satellite.events import EventHub
 from satellite.jobs import JobStatus
@@ -37,6 +39,10 @@ from satellite.service import Service
 from satellite.settings import Settings
 from satellite.store import JobFilter, Store
 from satellite.watching import Watching
+
+logger = logging.getLogger("satellite.ingress")
+
+MESSAGE_HEAD_BYTES = 64 * 1024  # what Serve adds to a chunk
 
 
 @serve.ingress()
@@ -72,6 +78,7 @@ class Ingress:
                 entry.config.batching,
                 _sender(handles[name]),
                 max_queued=entry.config.max_queued,
+                max_chunk_bytes=_max_chunk_bytes(settings),
                 metrics=self._metrics,
             )
             for name, entry in self._entries.items()
@@ -166,6 +173,18 @@ class Ingress:
             self._queues[name].set_replicas(state.running)
             self._metrics.queue_depth(name, len(self._queues[name]))
         self._metrics.flush()
+
+
+def _max_chunk_bytes(settings: Settings) -> int:
+    """What fits one message to a replica."""
+    limit_bytes = RAY_SERVE_REPLICA_GRPC_MAX_MESSAGE_LENGTH - MESSAGE_HEAD_BYTES
+    if settings.max_body_bytes > limit_bytes:
+        logger.warning(
+            "Requests as large as SATELLITE_MAX_BODY_BYTES do not fit a message to a replica and will fail: "
+            "set RAY_SERVE_REPLICA_GRPC_MAX_MESSAGE_LENGTH in the environment of the cluster.",
+            extra={"action": "message_limit", "limit_bytes": limit_bytes},
+        )
+    return min(MAX_CHUNK_BYTES, limit_bytes)
 
 
 def _plain(body: dict[str, Any]) -> dict[str, Any]:

@@ -25,6 +25,7 @@ class ValidRequest:
 
     data: str
     config: str  # defaults filled in
+    size_bytes: int  # of both
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,7 +62,8 @@ class CatalogEntry:
                 f"GET /api/v1/models/{self.spec.name} shows the schema and an example.",
                 errors=problems,
             )
-        return ValidRequest(data=data_json.decode(), config=config_json)
+        size_bytes = len(data_json) + len(config_json)
+        return ValidRequest(data=data_json.decode(), config=config_json, size_bytes=size_bytes)
 
     def _problems(self, error: ValidationError, root: str) -> list[dict[str, str]]:
         found = error.errors(include_url=False, include_input=False)

@@ -31,6 +31,8 @@ from satellite.tasks import Background
 logger = logging.getLogger(__name__)
 
 READY_CHUNKS_PER_REPLICA = 2  # one running, one ready
+# A chunk is one message: a batch of large requests leaves with fewer of them.
+MAX_CHUNK_BYTES = 32 * 1024 * 1024
 RETRY_AFTER_S = 2
 # Synchronous requests: they need no lease, so they leave even while stored jobs are held back.
 SYNC = MAX_PRIORITY + 1
@@ -44,6 +46,7 @@ class Request(Protocol):
 
     data: str  # JSON
     config: str  # JSON
+    size_bytes: int  # of both
     level: int  # its priority, 0 to 9, or SYNC
     urgent: FlushReason | None  # must not wait for a batch to fill, and why
     suspect: bool  # a replica died under it: it may be the cause, so it shares no batch
@@ -77,6 +80,7 @@ class ModelQueue:
         batching: the model's batching settings.
         send: hands a chunk to some replica and returns its answer. It raises `ReplicaDied` if none came.
         max_queued: more waiting requests than this are refused.
+        max_chunk_bytes: a chunk holds no more than this, unless a single request does.
         metrics: where batches are counted.
         clock: monotonic seconds.
 
@@ -94,6 +98,7 @@ class ModelQueue:
         send: Callable[[Chunk], Awaitable[ChunkResult]],
         *,
         max_queued: int,
+        max_chunk_bytes: int = MAX_CHUNK_BYTES,
         metrics: Metrics | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -107,6 +112,7 @@ class ModelQueue:
         self.draining = False
         self.on_room: Callable[[], None] = lambda: None
         self._send = send
+        self._max_chunk_bytes = max_chunk_bytes
         self._metrics = metrics or NoMetrics()
         self._clock = clock
         # By level, oldest first, each with the time since when it could run.
@@ -282,11 +288,17 @@ class ModelQueue:
     def _take(self, levels: list[OrderedDict[Request, float]], count: int) -> list[tuple[Request, float]]:
         """The requests of the highest rank, each with the time since when it could run."""
         taken: list[tuple[Request, float]] = []
+        left_bytes = self._max_chunk_bytes
         while len(taken) < count and (waiting := [queue for queue in levels if queue]):
             queue = waiting[0] if len(waiting) == 1 else min(waiting, key=_rank)
+            left_bytes -= next(iter(queue)).size_bytes
+            if left_bytes < 0 and taken:
+                break
             request, came_at = self._pop(queue)
             if request.is_wanted():
                 taken.append((request, came_at))
+            else:
+                left_bytes += request.size_bytes
         return taken
 
     def _pop(self, queue: OrderedDict[Request, float]) -> tuple[Request, float]:

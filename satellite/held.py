@@ -122,6 +122,7 @@ class HeldJobs:
             job,
             data=stored.input,
             config=stored.config,
+            size_bytes=len(stored.input.encode()) + len(stored.config.encode()),
             owner=self.owner,
             ready_at_s=(job.run_at or job.created_at).timestamp(),
             suspect=any(past["code"] == ReplicaDied.code for past in past_attempts(job)),

@@ -24,6 +24,7 @@ class JobRequest:
         job: as it is now; replaced with every step.
         data: the model's input, as JSON.
         config: the model's config, as JSON.
+        size_bytes: of both.
         owner: the lease it is held under.
         ready_at_s: since when it can run, seconds since the epoch.
         urgent: why it must not wait for a batch to fill, if so.
@@ -38,6 +39,7 @@ class JobRequest:
         *,
         data: str,
         config: str,
+        size_bytes: int,
         owner: UUID,
         ready_at_s: float,
         urgent: FlushReason | None = None,
@@ -46,7 +48,7 @@ class JobRequest:
     ) -> None:
         self.data = data
         self.config = config
-        self.size_bytes = len(data)
+        self.size_bytes = size_bytes
         self.level = job.priority
         self.urgent = urgent
         self.suspect = suspect
@@ -112,6 +114,7 @@ class PredictRequest:
     def __init__(self, request: ValidRequest) -> None:
         self.data = request.data
         self.config = request.config
+        self.size_bytes = request.size_bytes
         self.answer: asyncio.Future[tuple[Outcome, Batch]] = asyncio.get_running_loop().create_future()
 
     def is_wanted(self) -> bool:

@@ -161,7 +161,7 @@ class Service:
             new: the job.
             before: how many of its model come into this ingress with it, before it.
         """
-        job, size_bytes = new.job, len(new.request.data)
+        job, size_bytes = new.job, new.request.size_bytes
         is_held = (
             (job.run_at is None or job.run_at <= job.created_at)
             and self._may_start_jobs()
@@ -241,6 +241,7 @@ class Service:
                 job,
                 data=new.request.data,
                 config=new.request.config,
+                size_bytes=new.request.size_bytes,
                 owner=row.owner,
                 ready_at_s=now_s,
                 urgent=FlushReason.FLUSH if new.submission.flush else None,

@@ -182,6 +182,8 @@ class RayHead:
             # That mode keeps the last 1,000 lines of each replica's log in memory. There is no access log to
             # be slow, and a log is read when something is wrong now.
             environment["RAY_SERVE_REQUEST_PATH_LOG_BUFFER_SIZE"] = "1"
+            # Chunks and their results travel as single messages; gRPC's own limit is 4 MiB.
+            environment["RAY_SERVE_REPLICA_GRPC_MAX_MESSAGE_LENGTH"] = str(2**31 - 1)
         if self.uses_haproxy:
             environment |= {
                 # empty-response: for those that HAPROXY_RULES allow.

@@ -1,5 +1,6 @@
 """Deploying again: what changes, what goes on running, and what a dropped model file does."""
 
+import asyncio
 import subprocess
 import sys
 from pathlib import Path
@@ -13,6 +14,8 @@ from tests.system import edit_yaml
 
 SERVE = Path(sys.executable).with_name("serve")
 
+PREDICT = "/api/v1/inference/predict"
+
 DROPPED = """
     from pydantic import BaseModel
     from satellite.model import register_model
@@ -23,19 +26,20 @@ DROPPED = """
         \"\"\"Repeats the last observation.\"\"\"
 
         version = "1.0.0"
-        Input = Series
+        Input = list[float]
 
         class Config(BaseModel, extra="forbid"): ...
 
         class Output(BaseModel):
             value: float
+            all: list[float]
 
         example = {"data": [1.0, 2.0, 3.0, 4.0]}
 
         def load(self, device): ...
 
         def infer_batch(self, inputs):
-            return [self.Output(value=i.data[-1]) for i in inputs]
+            return [self.Output(value=i.data[-1], all=i.data) for i in inputs]
 """
 
 
@@ -105,10 +109,20 @@ def test_a_dropped_model_file_is_deployed_and_documented(system):
     (system.root / "models" / "last_value.py").write_text(dedent(DROPPED))
     system.run("deploy", str(system.root / "serve_config.yaml"))
     answer = httpx.post(
-        f"{system.url}/api/v1/inference/predict", json={"model_name": "last_value", "data": [1, 2, 3, 7]}
+        f"{system.url}{PREDICT}", json={"model_name": "last_value", "data": [1, 2, 3, 7]}
     ).json()
-    assert answer["result"] == {"value": 7.0}
+    assert answer["result"]["value"] == 7.0
     assert "last_value.Output" in httpx.get(f"{system.url}/openapi.json").json()["components"]["schemas"]
+
+
+async def test_a_batch_of_large_inputs_and_results_gets_through(system):
+    """8 of 1.1 MB each way: more than gRPC lets through unless it is told to."""
+    body = {"model_name": "last_value", "data": [number + 0.123456 for number in range(90_000)]}
+    async with httpx.AsyncClient(base_url=system.url, timeout=60) as http:
+        answers = await asyncio.gather(*(http.post(PREDICT, json=body) for _ in range(16)))
+    for answer in answers:
+        assert answer.json()["status"] == "succeeded", answer.text[:500]
+        assert answer.json()["result"]["all"] == body["data"]
 
 
 def test_plain_serve_deploy_works_and_one_changed_model_leaves_the_others(system, tmp_path):

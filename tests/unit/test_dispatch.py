@@ -15,8 +15,9 @@ WINDOW_S = 0.05
 
 
 class Request:
-    def __init__(self, data, *, flush=False, suspect=False, level=4):
-        self.data, self.config, self.level, self.suspect = data, {}, level, suspect
+    def __init__(self, data, *, flush=False, suspect=False, level=4, size_bytes=0):
+        self.data, self.config, self.level, self.suspect = data, "{}", level, suspect
+        self.size_bytes = size_bytes
         self.urgent = FlushReason.FLUSH if flush is True else flush or None
         self.wanted = True
         self.fill_s = None
@@ -89,9 +90,9 @@ async def _close():
     _made.clear()
 
 
-def queue_for(send, *, flush="window", window_s=WINDOW_S, max_queued=1000):
+def queue_for(send, *, flush="window", window_s=WINDOW_S, max_queued=1000, **options):
     batching = Batching(batch_wait_timeout_s=window_s, flush=flush)
-    queue = ModelQueue("m", batching, send, max_queued=max_queued)
+    queue = ModelQueue("m", batching, send, max_queued=max_queued, **options)
     _made.append((queue, send))
     return queue
 
@@ -107,6 +108,26 @@ async def test_eight_leave_at_once_in_order_and_each_gets_its_own():
     assert {batch.flush_reason for _, batch in answers} == {FlushReason.FULL}
     assert replicas.sizes == [8]
     assert replicas.chunks[0].flush is False
+
+
+async def test_a_chunk_holds_no_more_bytes_than_fit_a_message():
+    replicas = Replicas(hold=True)
+    queue = queue_for(replicas, window_s=60, max_chunk_bytes=100)
+    requests = [Request(i, size_bytes=size) for i, size in enumerate([40, 60, 1, 500, 30, 30, 30, 30])]
+    requests[2].wanted = False
+    for request in requests:
+        queue.put(request)
+    queue.put(Request(8, flush=True, size_bytes=1))
+    for count in range(1, 5):
+        await replicas.count(count)
+        replicas.gates[count - 1].set()
+    assert [[data for data, _ in chunk.items] for chunk in replicas.chunks] == [
+        [0, 1],
+        [3],
+        [4, 5, 6],
+        [7, 8],
+    ]
+    assert all(chunk.flush for chunk in replicas.chunks)
 
 
 async def test_fewer_leave_together_when_the_window_ends():
