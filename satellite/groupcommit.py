@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
+
+logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 R = TypeVar("R")
+A = TypeVar("A")
 
 
 class GroupCommit(Generic[T, R]):
@@ -35,7 +39,7 @@ class GroupCommit(Generic[T, R]):
         self._write = write
         self._shared = shared
         self._max_items = max_items
-        self._waiting: deque[tuple[T, asyncio.Future[R]]] = deque()
+        self._waiting: deque[tuple[T, asyncio.Future[Any], Callable[[R], Any]]] = deque()
         self._task: asyncio.Task[None] | None = None
 
     async def submit(self, item: T) -> R:
@@ -44,8 +48,18 @@ class GroupCommit(Generic[T, R]):
         A caller that is cancelled no longer hears of the outcome; its item is written all the same, and the
         rest of the group is not touched by it.
         """
-        future: asyncio.Future[R] = asyncio.get_running_loop().create_future()
-        self._waiting.append((item, future))
+        return await self.submit_then(item, _as_it_is)
+
+    async def submit_then(self, item: T, then: Callable[[R], A]) -> A:
+        """As `submit`, but return what `then` makes of the result.
+
+        Args:
+            item: what to write.
+            then: called once the item is written, whether or not its caller still waits: what must follow
+                the write needs no task of its own that outlives the caller.
+        """
+        future: asyncio.Future[A] = asyncio.get_running_loop().create_future()
+        self._waiting.append((item, future, then))
         if self._task is None:
             self._task = asyncio.create_task(self._drain())
         return await future
@@ -59,11 +73,11 @@ class GroupCommit(Generic[T, R]):
         finally:
             self._task = None
 
-    async def _write_group(self, group: list[tuple[T, asyncio.Future[R]]]) -> None:
+    async def _write_group(self, group: list[tuple[T, asyncio.Future[Any], Callable[[R], Any]]]) -> None:
         try:
-            results = await self._write([item for item, _ in group])
+            results = await self._write([item for item, _, _ in group])
         except asyncio.CancelledError:
-            for _, future in group:
+            for _, future, _ in group:
                 future.cancel()
             raise
         except Exception as error:
@@ -71,16 +85,28 @@ class GroupCommit(Generic[T, R]):
                 for member in group:
                     await self._write_group([member])
                 return
-            for _, future in group:
+            for _, future, _ in group:
                 if not future.done():
                     future.set_exception(error)
             return
-        for (_, future), result in zip(group, results, strict=True):
-            if not future.done():
-                future.set_result(result)
+        for (_, future, then), result in zip(group, results, strict=True):
+            try:
+                answer = then(result)
+            except Exception as error:
+                if future.done():
+                    logger.exception("What follows a write failed.", extra={"action": "background_failed"})
+                else:
+                    future.set_exception(error)
+            else:
+                if not future.done():
+                    future.set_result(answer)
 
     async def close(self) -> None:
         """Wait until all that was submitted is written."""
         while self._task is not None:
             with contextlib.suppress(Exception):
                 await asyncio.shield(self._task)
+
+
+def _as_it_is(result: R) -> R:
+    return result

@@ -10,6 +10,7 @@ from uuid import UUID
 from satellite.batching import FlushReason, Outcome
 from satellite.catalog import ValidRequest
 from satellite.dispatch import SYNC, Batch
+from satellite.errors import WaitTimeout
 from satellite.jobs import Job, Run
 
 if TYPE_CHECKING:
@@ -117,9 +118,15 @@ class PredictRequest:
         self.size_bytes = request.size_bytes
         self.answer: asyncio.Future[tuple[Outcome, Batch]] = asyncio.get_running_loop().create_future()
 
+    def give_up(self, wait_s: float) -> None:
+        """The caller does not want to wait any longer."""
+        if not self.answer.done():
+            detail = f"no answer within {wait_s:g} s; raise wait_s, or submit it as a job"
+            self.answer.set_exception(WaitTimeout(detail, retry_after_s=1))
+
     def is_wanted(self) -> bool:
-        """False if its caller has gone."""
-        return not self.answer.cancelled()
+        """False if its caller has gone, or waits no longer."""
+        return not self.answer.done()
 
     def dispatched(self, fill_s: float) -> None:
         """Handed to a replica; nobody needs to know."""

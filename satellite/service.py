@@ -17,6 +17,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -25,7 +26,7 @@ import orjson
 from satellite.batching import FlushReason
 from satellite.catalog import Catalog, ValidRequest
 from satellite.dispatch import ModelQueue
-from satellite.errors import IdempotencyConflict, SatelliteError, StoreUnavailable, WaitTimeout
+from satellite.errors import IdempotencyConflict, SatelliteError, StoreUnavailable
 from satellite.events import EventHub, Wake
 from satellite.feed import Feed
 from satellite.held import HeldJobs, error_json
@@ -34,7 +35,7 @@ from satellite.lease import Lease
 from satellite.metrics import Metrics
 from satellite.requests import JobRequest, PredictRequest
 from satellite.settings import Settings
-from satellite.store import NewJob, Store
+from satellite.store import NewJob, Store, Verdict
 from satellite.submission import Submission, Submitted
 from satellite.tasks import Background
 from satellite.upkeep import Upkeep
@@ -103,8 +104,16 @@ class Service:
         """
         new = self._new(submission, time.time())
         self.queues[submission.model_name].admit()
-        # Shielded: a caller that hangs up during the commit must not leave a committed job that nobody runs.
-        return await asyncio.shield(self._background.spawn(self._accept(new)))
+        row = self._row(new)
+        try:
+            # A caller that hangs up during the commit must not leave a committed job that nobody runs.
+            answer = await self.store.insert_then(row, partial(self._committed, new, row))
+        except StoreUnavailable:
+            self._upkeep.expect_strays()
+            raise
+        if isinstance(answer, IdempotencyConflict):
+            raise answer
+        return answer if isinstance(answer, Submitted) else await self._replayed(answer)
 
     async def submit_all(
         self, submissions: Sequence[Submission | SatelliteError]
@@ -177,15 +186,6 @@ class Service:
             idempotency=new.submission.idempotency,
         )
 
-    async def _accept(self, new: _New) -> Submitted:
-        row = self._row(new)
-        try:
-            job_id = await self.store.insert(row)
-        except StoreUnavailable:
-            self._upkeep.expect_strays()
-            raise
-        return await self._accepted(new, row, job_id)
-
     async def _accept_all(self, items: list[_New | SatelliteError]) -> list[Submitted | SatelliteError]:
         rows: list[NewJob] = []
         held: Counter[str] = Counter()
@@ -207,23 +207,26 @@ class Service:
                 continue
             row, verdict = next(stored)
             try:
-                if isinstance(verdict, SatelliteError):
-                    raise verdict
-                answers.append(await self._accepted(item, row, verdict))
+                answer = self._committed(item, row, verdict)
+                answers.append(await self._replayed(answer) if isinstance(answer, UUID) else answer)
             except SatelliteError as error:
                 answers.append(error)  # of this one alone: the others are committed and must be held
         return answers
 
-    async def _accepted(self, new: _New, row: NewJob, job_id: UUID) -> Submitted:
-        """A job is committed: queue it, if it is held here, and say what to expect."""
+    async def _replayed(self, job_id: UUID) -> Submitted:
+        """The job that the same idempotency key made before."""
+        earlier = self.held.find(job_id) or await self.store.get(job_id, DEFAULT_TENANT)
+        if earlier is None:
+            raise IdempotencyConflict(
+                f"the idempotency key was used for job {job_id}, which has been deleted; send a new key"
+            )
+        return Submitted(job=earlier, replayed=True)
+
+    def _committed(self, new: _New, row: NewJob, verdict: Verdict) -> Submitted | Verdict:
+        """A job is committed: queue it, if it is held here, and say what to expect. Others' verdicts stay."""
         job, now_s = new.job, time.time()
-        if job_id != job.job_id:
-            earlier = self.held.find(job_id) or await self.store.get(job_id, DEFAULT_TENANT)
-            if earlier is None:
-                raise IdempotencyConflict(
-                    f"the idempotency key was used for job {job_id}, which has been deleted; send a new key"
-                )
-            return Submitted(job=earlier, replayed=True)
+        if verdict != job.job_id:
+            return verdict
         queue = self.queues[job.model_name]
         ahead = queue.ahead_of(job.priority) + queue.elsewhere
         eta_s = queue.eta_s(ahead)
@@ -265,13 +268,11 @@ class Service:
         queue = self.queues[model_name]
         queue.admit()
         queue.put(request)
+        timer = asyncio.get_running_loop().call_later(wait_s, request.give_up, wait_s)
         try:
-            async with asyncio.timeout(wait_s):
-                outcome, batch = await request.answer
-        except TimeoutError:
-            raise WaitTimeout(
-                f"no answer within {wait_s:g} s; raise wait_s, or submit it as a job", retry_after_s=1
-            ) from None
+            outcome, batch = await request.answer
+        finally:
+            timer.cancel()
         status = JobStatus.SUCCEEDED if outcome.error is None else JobStatus.FAILED
         self._metrics.predict_finished(model_name, status, time.monotonic() - began)
         return orjson.dumps(

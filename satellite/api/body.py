@@ -11,7 +11,7 @@ from typing import Any, cast
 import orjson
 from starlette.requests import Request
 
-from satellite.errors import BodyTooLarge, InvalidJSON, InvalidRequest, UnsupportedMediaType
+from satellite.errors import BodyTooLarge, ClientClosed, InvalidJSON, InvalidRequest, UnsupportedMediaType
 from satellite.jobs import MAX_PRIORITY
 from satellite.submission import Submission
 
@@ -29,6 +29,7 @@ class InferenceBody:
     submission: Submission
     store: bool = False
     wait_s: float | None = None
+    job_fields: tuple[str, ...] = ()  # those given that only a stored job has
 
 
 async def read_body(request: Request, max_bytes: int) -> bytes:
@@ -38,24 +39,37 @@ async def read_body(request: Request, max_bytes: int) -> bytes:
         UnsupportedMediaType: it has another content type.
         BodyTooLarge: it is larger than `max_bytes`. What is announced as too large is not read at all, and
             what turns out to be is not read to its end.
+        ClientClosed: the caller hung up.
     """
-    media_type = request.headers.get("content-type", "application/json").partition(";")[0].strip().lower()
+    headers = headers_of(request)
+    content_type = headers.get(b"content-type", b"application/json").decode("latin-1")
+    media_type = content_type.partition(";")[0].strip().lower()
     if media_type != "application/json":
         raise UnsupportedMediaType(
             f"the body is {media_type[:80]!r}; send JSON with Content-Type: application/json"
         )
     too_large = BodyTooLarge(f"the body is larger than {max_bytes} bytes (SATELLITE_MAX_BODY_BYTES)")
-    length = request.headers.get("content-length", "")
-    if length.isdecimal() and int(length) > max_bytes:
+    length = headers.get(b"content-length", b"")
+    if length.isdigit() and int(length) > max_bytes:
         raise too_large
     chunks: list[bytes] = []
     size = 0
-    async for chunk in request.stream():
+    while True:
+        message = await request.receive()
+        if message["type"] == "http.disconnect":
+            raise ClientClosed("the caller hung up before the end of the body")
+        chunk = message.get("body", b"")
         size += len(chunk)
         if size > max_bytes:
             raise too_large
         chunks.append(chunk)
-    return b"".join(chunks)
+        if not message.get("more_body", False):
+            return chunk if len(chunks) == 1 else b"".join(chunks)
+
+
+def headers_of(request: Request) -> dict[bytes, bytes]:
+    """The headers, names in lower case; Starlette's own encode and compare all of them at every look."""
+    return dict(request.scope["headers"])
 
 
 def parse_json(body: bytes | str) -> Any:
@@ -84,7 +98,8 @@ def parse_inference(value: Any, *, idempotency_key: str | None = None) -> Infere
     store, wait_s = fields.pop("store", False), fields.pop("wait_s", None)
     if idempotency_key is not None:
         fields["idempotency_key"] = parse_key(idempotency_key, "/headers/idempotency-key")
-    return InferenceBody(submission=Submission(**fields), store=store, wait_s=wait_s)
+    job_fields = tuple(name for name in fields if name in _JOB_FIELDS)
+    return InferenceBody(submission=Submission(**fields), store=store, wait_s=wait_s, job_fields=job_fields)
 
 
 def parse_item(value: Any) -> Submission:
@@ -243,6 +258,7 @@ _EDIT_FIELDS: dict[str, Callable[[Any, str], Any]] = {
     "labels": _labels,
     "max_attempts": parse_int(1, MAX_ATTEMPTS),
 }
+_JOB_FIELDS = frozenset(_EDIT_FIELDS) - {"data", "config"}
 _SUBMIT_FIELDS = {"model_name": parse_text, **_EDIT_FIELDS}
 _ITEM_FIELDS = {**_SUBMIT_FIELDS, "idempotency_key": parse_key}
 _FIELDS = {**_SUBMIT_FIELDS, "store": _bool, "wait_s": _wait_s}

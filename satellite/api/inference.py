@@ -10,7 +10,15 @@ import orjson
 from fastapi import APIRouter, Query, Request
 from starlette.responses import Response
 
-from satellite.api.body import invalid, parse_fields, parse_inference, parse_item, parse_json, read_body
+from satellite.api.body import (
+    headers_of,
+    invalid,
+    parse_fields,
+    parse_inference,
+    parse_item,
+    parse_json,
+    read_body,
+)
 from satellite.api.context import ApiContext, context_of
 from satellite.api.hangup import while_connected
 from satellite.api.openapi import described
@@ -33,9 +41,7 @@ async def submit(request: Request) -> Response:
     same `Idempotency-Key`, a request is the same job.
     """
     context = context_of(request)
-    body = parse_inference(
-        await _read(request, context), idempotency_key=request.headers.get("idempotency-key")
-    )
+    body = parse_inference(await _read(request, context), idempotency_key=_key(request))
     return accepted(await context.service.submit(body.submission))
 
 
@@ -43,7 +49,7 @@ async def submit(request: Request) -> Response:
 async def batch(request: Request) -> Response:
     """Accept up to 1,000 jobs in one transaction, each for itself, with a verdict for each, in order."""
     context = context_of(request)
-    if "idempotency-key" in request.headers:
+    if _key(request) is not None:
         raise invalid("/headers/idempotency-key", "give each item an idempotency_key of its own")
     fields = parse_fields(await _read(request, context), {"items": _items}, required=("items",))
     items: list[Submission | SatelliteError] = []
@@ -81,12 +87,13 @@ async def predict(request: Request) -> Response:
     its id, and goes on.
     """
     context = context_of(request)
-    key = request.headers.get("idempotency-key")
-    body = parse_inference(await _read(request, context), idempotency_key=key)
+    body = parse_inference(await _read(request, context), idempotency_key=_key(request))
     settings, asked = context.settings, body.submission
     wait_s = settings.predict_wait_s if body.wait_s is None else _wait(body.wait_s, context)
     if not body.store:
-        _refuse_job_fields(asked)
+        if body.job_fields:
+            fields = ", ".join(body.job_fields)
+            raise invalid("", f'{fields}: for stored jobs only; add "store": true')
         work = context.service.predict(asked.model_name, asked.data, asked.config, wait_s=wait_s)
         return Response(await while_connected(request, work), media_type=JSON)
     submitted = await context.service.submit(asked.flushed())
@@ -158,23 +165,13 @@ def _items(value: Any, pointer: str) -> list[Any]:
     return value
 
 
-def _refuse_job_fields(asked: Submission) -> None:
-    # A key is welcome: it says that a proxy may send the request once more.
-    plain = Submission(
-        model_name=asked.model_name,
-        data=asked.data,
-        config=asked.config,
-        idempotency_key=asked.idempotency_key,
-    )
-    if asked != plain:
-        raise invalid(
-            "",
-            'priority, deadline_s, run_at, labels and max_attempts are for stored jobs: add "store": true',
-        )
-
-
 def _result_path(job: Job) -> str:
     return f"/api/v1/inference/result/{job.job_id}"
+
+
+def _key(request: Request) -> str | None:
+    key = headers_of(request).get(b"idempotency-key")
+    return None if key is None else key.decode("latin-1")
 
 
 async def _read(request: Request, context: ApiContext) -> Any:

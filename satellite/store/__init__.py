@@ -1,6 +1,6 @@
 """PostgreSQL: the truth about every job."""
 
-from satellite.store.postgres import Store
+from satellite.store.postgres import Store, Verdict
 from satellite.store.records import (
     Completion,
     IdempotencyKey,
@@ -22,4 +22,5 @@ __all__ = [
     "Start",
     "Store",
     "StoredJob",
+    "Verdict",
 ]

@@ -89,15 +89,30 @@ class Store(Reading):
             IdempotencyConflict: the key was used for another request.
             StoreUnavailable: it could not be committed.
         """
-        await self._need_partitions()
-        verdict = await self._inserts.submit(job)
+        verdict = await self.insert_then(job, _as_it_is)
         if isinstance(verdict, IdempotencyConflict):
             raise verdict
         return verdict
 
+    async def insert_then(self, job: NewJob, then: Callable[[Verdict], R]) -> R:
+        """Make a job durable, and return what `then` makes of the verdict.
+
+        Args:
+            job: the job.
+            then: called with its id (or that of the job of the same key, or a conflict) once it is committed,
+                whether or not the caller still waits.
+
+        Raises:
+            StoreUnavailable: it could not be committed.
+        """
+        if datetime.now(UTC) > self._partitions_until:
+            await self.ensure_partitions()
+        return await self._inserts.submit_then(job, then)
+
     async def insert_all(self, jobs: Sequence[NewJob]) -> list[Verdict]:
         """Make several jobs durable, in one transaction; otherwise as `insert`."""
-        await self._need_partitions()
+        if datetime.now(UTC) > self._partitions_until:
+            await self.ensure_partitions()
         return await self._insert(jobs)
 
     async def start(self, start: Start) -> None:
@@ -241,10 +256,6 @@ class Store(Reading):
 
     # Inside
 
-    async def _need_partitions(self) -> None:
-        if datetime.now(UTC) > self._partitions_until:
-            await self.ensure_partitions()
-
     async def _persist(self, write: Callable[[], Awaitable[R]]) -> R:
         """Try a write until PostgreSQL takes it."""
         delay_s = 0.05
@@ -337,6 +348,10 @@ class Store(Reading):
             moved += [(row["id"], row["model_name"]) for row in rows]
             if len(rows) < ORPHANS_AT_A_TIME:
                 return moved
+
+
+def _as_it_is(verdict: Verdict) -> Verdict:
+    return verdict
 
 
 def _grouped(write: Callable[[Sequence[T]], Awaitable[Sequence[R]]]) -> GroupCommit[T, R]:

@@ -146,14 +146,14 @@ async def test_a_failed_job_says_why(node, body):
 
 
 async def test_a_caller_who_hangs_up_during_the_commit_leaves_a_job_that_runs(node, db, body, monkeypatch):
-    insert, reached, gate = node.service.store.insert, asyncio.Event(), asyncio.Event()
+    insert, reached, gate = node.service.store._insert, asyncio.Event(), asyncio.Event()
 
-    async def held(job):
+    async def held(jobs):
         reached.set()
         await gate.wait()
-        return await insert(job)
+        return await insert(jobs)
 
-    monkeypatch.setattr(node.service.store, "insert", held)
+    monkeypatch.setattr(node.service.store._inserts, "_write", held)
     # As Serve does it: it cancels the handler of a request whose client has gone.
     call = asyncio.create_task(node.service.submit(Submission(**body)))
     await reached.wait()

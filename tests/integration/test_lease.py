@@ -194,14 +194,14 @@ async def test_a_lost_job_without_an_attempt_left_ends_dead(nodes, db, body):
 async def test_a_lease_that_runs_out_during_the_insert_leaves_the_job_to_whoever_claims_it(
     node, db, body, monkeypatch
 ):
-    insert, reached, gate = node.service.store.insert, asyncio.Event(), asyncio.Event()
+    insert, reached, gate = node.service.store._insert, asyncio.Event(), asyncio.Event()
 
-    async def held(job):
+    async def held(jobs):
         reached.set()
         await gate.wait()
-        return await insert(job)
+        return await insert(jobs)
 
-    monkeypatch.setattr(node.service.store, "insert", held)
+    monkeypatch.setattr(node.service.store._inserts, "_write", held)
     call = asyncio.create_task(submit(node, body))
     await reached.wait()
     await lose(node, db)

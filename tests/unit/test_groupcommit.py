@@ -83,3 +83,44 @@ async def test_close_waits_for_what_was_submitted():
     writer.gate.set()
     await closing
     assert await task == "A"
+
+
+async def test_what_follows_the_write_needs_no_caller():
+    gate, followed = asyncio.Event(), []
+
+    async def write(items):
+        await gate.wait()
+        return items
+
+    group = GroupCommit(write)
+    callers = [
+        asyncio.create_task(group.submit_then(n, lambda n: followed.append(n) or -n)) for n in range(3)
+    ]
+    await asyncio.sleep(0)
+    callers[1].cancel()
+    gate.set()
+    answers = await asyncio.gather(*callers, return_exceptions=True)
+    assert (answers[0], answers[2]) == (0, -2)
+    assert isinstance(answers[1], asyncio.CancelledError)
+    await group.close()
+    assert followed == [0, 1, 2]
+
+
+async def test_a_failure_of_what_follows_concerns_that_caller_alone(caplog):
+    async def write(items):
+        return items
+
+    def then(n):
+        if n:
+            raise ValueError(n)
+        return "good"
+
+    group = GroupCommit(write)
+    callers = [asyncio.create_task(group.submit_then(n, then)) for n in range(3)]
+    await asyncio.sleep(0)
+    callers[2].cancel()
+    answers = await asyncio.gather(*callers, return_exceptions=True)
+    assert answers[0] == "good"
+    assert isinstance(answers[1], ValueError)
+    await group.close()
+    assert "What follows a write failed." in caplog.text
