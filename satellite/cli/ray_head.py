@@ -203,6 +203,8 @@ class RayHead:
                 # Else Serve's HAProxyManager parses a log line of each request, which takes 5 % of a core at
                 # 1,500 a second. Without it the ingress counts its requests, and adds them up first.
                 "RAY_SERVE_HAPROXY_METRICS_ENABLED": "0",
+                # One thread passes on 20,000 requests a second; on few cores Serve's four fight for them.
+                "RAY_SERVE_HAPROXY_NBTHREAD": str(max(1, min(4, (os.cpu_count() or 1) // 4))),
                 "RAY_SERVE_HAPROXY_STATS_PORT": str(stats_port),
                 # Serve looks at its HAProxy this often and replaces it after three bad looks: with Ray's 10 s
                 # a HAProxy that was killed is away for half a minute.
