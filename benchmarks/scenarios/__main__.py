@@ -1,4 +1,4 @@
-"""`python -m benchmarks.scenarios [NAME ...] [--json FILE]`: Satellite's own promises, measured.
+"""`python -m benchmarks.scenarios [NAME ...] [--docs]`: Satellite's own promises, measured.
 
 Without names: all that share one system, in about five minutes. `soak`, `backlog` and `growth` are run when
 they are named, or by `--full`.
@@ -7,15 +7,15 @@ they are named, or by `--full`.
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Awaitable, Callable, Sequence
-from pathlib import Path
+from typing import Any
 
 import psutil
 import uvloop
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks import report
 from benchmarks.scenarios import (
     backlog,
     batch_fill,
@@ -41,6 +41,7 @@ SHARED: dict[str, Callable[[System], Awaitable[Result]]] = {
     "watchers": watchers.run,
 }
 OTHERS_S = 3  # how long is looked at what else the machine does: a tail means little beside it
+NAME = "scenarios"  # of the saved findings
 LONG = ("soak", "backlog", "growth")
 MODELS = ("lstm64", "echo", "idle", "slow")
 
@@ -51,7 +52,7 @@ def main() -> None:
     parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join((*SHARED, *LONG)))
     parser.add_argument("--full", action="store_true", help="all of them, and growth to 10 million jobs")
     parser.add_argument("--seconds", type=float, default=soak.SECONDS, help="of the soak")
-    parser.add_argument("--json", type=Path, help="write the findings to this file as well")
+    parser.add_argument("--docs", action="store_true", help="put the findings into docs/BENCHMARKS.md")
     options = parser.parse_args()
     names = options.names or [*SHARED, *(LONG if options.full else ())]
     if unknown := set(names) - {*SHARED, *LONG}:
@@ -64,8 +65,34 @@ def main() -> None:
     for result in results:
         result.add_to(table)
     Console(width=150, emoji=False).print(table)
-    if options.json:
-        options.json.write_text(json.dumps([result.as_json() for result in results], indent=1))
+    if options.docs:
+        save(results)
+
+
+def save(results: Sequence[Result]) -> None:
+    """Put the findings into the document; those of other loads on this machine stay."""
+    saved = report.load(report.SAVED, NAME)
+    found: dict[str, Any] = saved["data"] if saved and saved["machine"] == report.machine() else {}
+    found |= {result.name: result.as_json() for result in results}
+    found = {name: found[name] for name in (*SHARED, *LONG) if name in found}
+    sections = [
+        report.section(
+            result["title"].capitalize(),
+            f"`python -m benchmarks.scenarios {name}`",
+            [
+                {
+                    "what": finding["what"].strip(),
+                    "measured": finding["measured"],
+                    "wanted": finding["wanted"],
+                    "": {True: "met", False: "missed", None: ""}[finding["met"]],
+                }
+                for finding in result["findings"]
+            ],
+        )
+        for name, result in found.items()
+    ]
+    report.save(report.SAVED, NAME, title="Satellite's own loads", sections=sections, data=found)
+    report.write_document()
 
 
 def run(names: Sequence[str], *, seconds: float, rows: list[int]) -> list[Result]:
