@@ -6,6 +6,7 @@ import argparse
 import os
 import signal
 import sys
+from dataclasses import replace
 
 from rich.console import Console
 
@@ -24,6 +25,8 @@ def main() -> None:
     console = Console(width=180, emoji=False, highlight=False)
     console.print(f"{report.machine()}, shared with the load")
     plan = FULL if arguments.full else QUICK if arguments.quick else USUAL
+    if arguments.passes is not None:
+        plan = replace(plan, passes=arguments.passes)
     expected = lstm64.load()([lstm64.SERIES])[0]
     measured = compare(arguments.only, plan, expected, console.print)
     folder = report.SAVED if arguments.docs else UNPUBLISHED
@@ -43,6 +46,9 @@ def parse() -> argparse.Namespace:
     size.add_argument("--full", action="store_true", help="three passes with larger loads; about an hour")
     parser.add_argument(
         "--only", type=_names, default=list(SUBJECTS), help=f"of {', '.join(SUBJECTS)}; separated by commas"
+    )
+    parser.add_argument(
+        "--passes", type=int, help="over all subjects in turn, which evens out the machine's moods"
     )
     parser.add_argument("--docs", action="store_true", help="publish: write docs/BENCHMARKS.md and its plots")
     return parser.parse_args()
