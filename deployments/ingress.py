@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -30,7 +30,7 @@ from satellite.batching import Chunk, ChunkResult
 from satellite.catalog import Catalog, CatalogEntry
 from satellite.config import ModelConfig
 from satellite.control import JobControl
-from satellite.dispatch import MAX_CHUNK_BYTES, ModelQueue
+from satellite.dispatch import MAX_CALL_BYTES, ModelQueue
 from satellite.errors import ConfigError, ReplicaDied
 from satellite.events import EventHub
 from satellite.jobs import JobStatus
@@ -42,7 +42,7 @@ from satellite.watching import Watching
 
 logger = logging.getLogger("satellite.ingress")
 
-MESSAGE_HEAD_BYTES = 64 * 1024  # what Serve adds to a chunk
+MESSAGE_HEAD_BYTES = 64 * 1024  # what Serve adds to a call
 
 
 @serve.ingress()
@@ -78,7 +78,7 @@ class Ingress:
                 entry.config.batching,
                 _sender(handles[name]),
                 max_queued=entry.config.max_queued,
-                max_chunk_bytes=_max_chunk_bytes(settings),
+                max_call_bytes=_max_call_bytes(settings),
                 metrics=self._metrics,
             )
             for name, entry in self._entries.items()
@@ -175,7 +175,7 @@ class Ingress:
         self._metrics.flush()
 
 
-def _max_chunk_bytes(settings: Settings) -> int:
+def _max_call_bytes(settings: Settings) -> int:
     """What fits one message to a replica."""
     limit_bytes = RAY_SERVE_REPLICA_GRPC_MAX_MESSAGE_LENGTH - MESSAGE_HEAD_BYTES
     if settings.max_body_bytes > limit_bytes:
@@ -184,7 +184,7 @@ def _max_chunk_bytes(settings: Settings) -> int:
             "set RAY_SERVE_REPLICA_GRPC_MAX_MESSAGE_LENGTH in the environment of the cluster.",
             extra={"action": "message_limit", "limit_bytes": limit_bytes},
         )
-    return min(MAX_CHUNK_BYTES, limit_bytes)
+    return min(MAX_CALL_BYTES, limit_bytes)
 
 
 def _plain(body: dict[str, Any]) -> dict[str, Any]:
@@ -192,13 +192,13 @@ def _plain(body: dict[str, Any]) -> dict[str, Any]:
     return orjson.loads(orjson.dumps(body, option=orjson.OPT_UTC_Z))
 
 
-def _sender(handle: DeploymentHandle) -> Callable[[Chunk], Awaitable[ChunkResult]]:
-    """Hands a chunk to a replica, and says `ReplicaDied` for everything that kept it from answering."""
-    run_chunk = handle.run_chunk  # a handle's method is made once, not per call
+def _sender(handle: DeploymentHandle) -> Callable[[Sequence[Chunk]], Awaitable[Sequence[ChunkResult]]]:
+    """Hands chunks to a replica, and says `ReplicaDied` for everything that kept it from answering."""
+    run_chunks = handle.run_chunks  # a handle's method is made once, not per call
 
-    async def send(chunk: Chunk) -> ChunkResult:
+    async def send(chunks: Sequence[Chunk]) -> Sequence[ChunkResult]:
         try:
-            return await run_chunk.remote(chunk)
+            return await run_chunks.remote(chunks)
         except asyncio.CancelledError:
             task = asyncio.current_task()
             if task is None or task.cancelling():

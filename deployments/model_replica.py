@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -76,6 +77,12 @@ class ModelReplica:
         self._batching = Batching.model_validate(user_config["batching"])
         self._run_batch.set_max_batch_size(self._batching.max_batch_size)
         self._run_batch.set_batch_wait_timeout_s(self._batching.batch_wait_timeout_s)
+
+    async def run_chunks(self, chunks: Sequence[Chunk]) -> list[ChunkResult]:
+        """Compute chunks that came in one call, each in a batch; see `run_chunk`."""
+        if len(chunks) == 1:
+            return [await self.run_chunk(chunks[0])]
+        return list(await asyncio.gather(*map(self.run_chunk, chunks)))
 
     async def run_chunk(self, chunk: Chunk) -> ChunkResult:
         """Compute 1 to `max_batch_size` validated requests, in one batch with whatever else waits."""

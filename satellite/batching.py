@@ -21,7 +21,7 @@ class FlushReason(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """1 to `max_batch_size` requests that go to a replica in one handle call.
+    """1 to `max_batch_size` requests that go to a replica together.
 
     Attributes:
         items: for each request its `data` and its `config`, as JSON text, already validated: nobody between

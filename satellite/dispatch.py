@@ -2,8 +2,8 @@
 
 The contract is 8 requests or 2 seconds, whichever comes first. The work stays here until a replica can take
 it (late binding): a batch cut while every replica is busy would leave half full, and one bound to a replica
-early would wait behind a slow one. Each replica is given one batch to run and, if it is full anyway, one to
-have ready.
+early would wait behind a slow one. Each replica is given one call to run and, if its batch is full anyway,
+one to have ready. A call carries one batch; of a model that computes faster than a call takes, a few.
 
 Requests leave by rank: the time since they could run, plus `PRIORITY_STEP` for each step of priority. All age
 alike, so nothing is starved (Kleinrock's delay-dependent priorities, with one slope for all).
@@ -17,8 +17,9 @@ import contextvars
 import logging
 import time
 from collections import Counter, OrderedDict
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Protocol
 
 from satellite.batching import Chunk, ChunkResult, FlushReason, Outcome
@@ -30,9 +31,12 @@ from satellite.tasks import Background
 
 logger = logging.getLogger(__name__)
 
-READY_CHUNKS_PER_REPLICA = 2  # one running, one ready
-# A chunk is one message: a batch of large requests leaves with fewer of them.
-MAX_CHUNK_BYTES = 32 * 1024 * 1024
+CALLS_PER_REPLICA = 2  # one running, one ready
+# A call costs about a millisecond. So full batches travel together as long as they compute in this time.
+CALL_COMPUTE_S = 0.005
+MAX_BATCHES_PER_CALL = 4
+# A call is one message: a batch of large requests leaves with fewer of them.
+MAX_CALL_BYTES = 32 * 1024 * 1024
 RETRY_AFTER_S = 2
 # Synchronous requests: they need no lease, so they leave even while stored jobs are held back.
 SYNC = MAX_PRIORITY + 1
@@ -72,15 +76,19 @@ class Batch:
     result: ChunkResult | None
 
 
+# Requests that leave, each with the time since when it could run.
+Taken = list[tuple[Request, float]]
+
+
 class ModelQueue:
     """The queue of one model.
 
     Args:
         model_name: for messages and logs.
         batching: the model's batching settings.
-        send: hands a chunk to some replica and returns its answer. It raises `ReplicaDied` if none came.
+        send: hands chunks to some replica and returns an answer for each. It raises `ReplicaDied` if it died.
         max_queued: more waiting requests than this are refused.
-        max_chunk_bytes: a chunk holds no more than this, unless a single request does.
+        max_call_bytes: a call holds no more than this, unless a single request does.
         metrics: where batches are counted.
         clock: monotonic seconds.
 
@@ -95,10 +103,10 @@ class ModelQueue:
         self,
         model_name: str,
         batching: Batching,
-        send: Callable[[Chunk], Awaitable[ChunkResult]],
+        send: Callable[[Sequence[Chunk]], Awaitable[Sequence[ChunkResult]]],
         *,
         max_queued: int,
-        max_chunk_bytes: int = MAX_CHUNK_BYTES,
+        max_call_bytes: int = MAX_CALL_BYTES,
         metrics: Metrics | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -112,14 +120,14 @@ class ModelQueue:
         self.draining = False
         self.on_room: Callable[[], None] = lambda: None
         self._send = send
-        self._max_chunk_bytes = max_chunk_bytes
+        self._max_call_bytes = max_call_bytes
         self._metrics = metrics or NoMetrics()
         self._clock = clock
         # By level, oldest first, each with the time since when it could run.
         self._levels: list[OrderedDict[Request, float]] = [OrderedDict() for _ in range(SYNC + 1)]
         self._suspects: OrderedDict[Request, float] = OrderedDict()
         self._urgent: Counter[FlushReason] = Counter()
-        self._busy = 0  # how many chunks replicas hold
+        self._busy = 0  # how many calls replicas hold
         self._room_since = clock()  # since when a replica has been free
         self._suspect_runs = False
         self._runs = Background()
@@ -252,11 +260,11 @@ class ModelQueue:
             request, came_at = self._pop(self._suspects)
             if request.is_wanted():
                 self._suspect_runs = True
-                self._hand_over([(request, came_at)], FlushReason.FLUSH)
+                self._hand_over([[(request, came_at)]], FlushReason.FLUSH)
         levels = self._levels if open_ else self._levels[SYNC:]
         while (reason := self._due(levels)) is not None:
-            if batch := self._take(levels, self.batching.max_batch_size):
-                self._hand_over(batch, reason)
+            if batches := self._take_call(levels, reason):
+                self._hand_over(batches, reason)
 
     @property
     def _has_free_replica(self) -> bool:
@@ -268,7 +276,7 @@ class ModelQueue:
         if not waiting:
             return None
         if waiting >= self.batching.max_batch_size:
-            room = self._busy < READY_CHUNKS_PER_REPLICA * max(self.replicas, 1)
+            room = self._busy < CALLS_PER_REPLICA * max(self.replicas, 1)
             return FlushReason.FULL if room else None
         if not self._has_free_replica:
             return None
@@ -285,20 +293,36 @@ class ModelQueue:
         self._timer = asyncio.get_running_loop().call_later(left_s, self._pump)
         return None
 
-    def _take(self, levels: list[OrderedDict[Request, float]], count: int) -> list[tuple[Request, float]]:
-        """The requests of the highest rank, each with the time since when it could run."""
-        taken: list[tuple[Request, float]] = []
-        left_bytes = self._max_chunk_bytes
+    def _take_call(self, levels: list[OrderedDict[Request, float]], reason: FlushReason) -> list[Taken]:
+        """What the next call carries: one batch, or several full ones."""
+        size = self.batching.max_batch_size
+        most = 1
+        if reason is FlushReason.FULL and self.compute_s is not None:
+            most = max(1, min(MAX_BATCHES_PER_CALL, int(CALL_COMPUTE_S / max(self.compute_s, 1e-6))))
+        batches: list[Taken] = []
+        left_bytes = self._max_call_bytes
+        while batch := self._take(levels, size):
+            batches.append(batch)
+            left_bytes -= sum(request.size_bytes for request, _ in batch)
+            # Those of the highest rank are among these: they take this much at most.
+            next_bytes = sum(request.size_bytes for queue in levels for request in islice(queue, size))
+            if len(batches) == most or sum(map(len, levels)) < size or next_bytes > left_bytes:
+                break
+        return batches
+
+    def _take(self, levels: list[OrderedDict[Request, float]], count: int) -> Taken:
+        """The requests of the highest rank that fit a call, each with the time since when it could run."""
+        taken: Taken = []
+        left_bytes = self._max_call_bytes
         while len(taken) < count and (waiting := [queue for queue in levels if queue]):
             queue = waiting[0] if len(waiting) == 1 else min(waiting, key=_rank)
-            left_bytes -= next(iter(queue)).size_bytes
-            if left_bytes < 0 and taken:
+            size_bytes = next(iter(queue)).size_bytes
+            if size_bytes > left_bytes and taken:
                 break
             request, came_at = self._pop(queue)
             if request.is_wanted():
                 taken.append((request, came_at))
-            else:
-                left_bytes += request.size_bytes
+                left_bytes -= size_bytes
         return taken
 
     def _pop(self, queue: OrderedDict[Request, float]) -> tuple[Request, float]:
@@ -307,28 +331,24 @@ class ModelQueue:
             self._urgent[request.urgent] -= 1
         return request, came_at
 
-    def _hand_over(self, batch: list[tuple[Request, float]], reason: FlushReason) -> None:
+    def _hand_over(self, batches: list[Taken], reason: FlushReason) -> None:
         now = self._clock()
         free = self._has_free_replica
-        for request, came_at in batch:
-            request.dispatched(max(0.0, now - max(came_at, self._room_since)) if free else 0.0)
+        for batch in batches:
+            for request, came_at in batch:
+                request.dispatched(max(0.0, now - max(came_at, self._room_since)) if free else 0.0)
         self._busy += 1
-        self._runs.spawn(self._run([request for request, _ in batch], reason))
+        self._runs.spawn(self._run([[request for request, _ in batch] for batch in batches], reason))
 
-    async def _run(self, batch: list[Request], reason: FlushReason) -> None:
-        items = [(request.data, request.config) for request in batch]
-        full = reason is FlushReason.FULL and len(batch) == self.batching.max_batch_size
-        suspect = batch[0].suspect
-        chunk = Chunk(items, flush=not full, alone=suspect)
-        result: ChunkResult | None = None
+    async def _run(self, batches: list[list[Request]], reason: FlushReason) -> None:
+        suspect = batches[0][0].suspect
+        results: Sequence[ChunkResult | None] = [None] * len(batches)
+        failed: Outcome | None = None
         try:
-            result = await self._send(chunk)
-            took_s = result.compute_s
-            self.compute_s = (
-                took_s if self.compute_s is None else self.compute_s + _RECENT * (took_s - self.compute_s)
-            )
-            self._metrics.batch_finished(self.model_name, reason, len(batch), took_s)
-            outcomes = list(result.outcomes)
+            results = await self._send([self._chunk(batch, reason) for batch in batches])
+            for batch, result in zip(batches, results, strict=True):
+                self._computed(result.compute_s)
+                self._metrics.batch_finished(self.model_name, reason, len(batch), result.compute_s)
         except Exception as error:
             if not isinstance(error, ReplicaDied):
                 logger.exception(
@@ -337,7 +357,7 @@ class ModelQueue:
             failure = (
                 error if isinstance(error, InferenceError) else InferenceError("the batch could not be run")
             )
-            outcomes = [Outcome(error=failure)] * len(batch)
+            failed = Outcome(error=failure)
         finally:
             self._busy -= 1
             self._suspect_runs = self._suspect_runs and not suspect
@@ -345,8 +365,20 @@ class ModelQueue:
                 self._room_since = self._clock()
             self._schedule_pump()
             self.on_room()
-        for request, outcome in zip(batch, outcomes, strict=True):
-            request.finished(outcome, Batch(flush_reason=reason, result=result))
+        for batch, result in zip(batches, results, strict=True):
+            outcomes = [failed or Outcome()] * len(batch) if result is None else result.outcomes
+            how = Batch(flush_reason=reason, result=result)
+            for request, outcome in zip(batch, outcomes, strict=True):
+                request.finished(outcome, how)
+
+    def _chunk(self, batch: list[Request], reason: FlushReason) -> Chunk:
+        full = reason is FlushReason.FULL and len(batch) == self.batching.max_batch_size
+        items = [(request.data, request.config) for request in batch]
+        return Chunk(items, flush=not full, alone=batch[0].suspect)
+
+    def _computed(self, took_s: float) -> None:
+        before_s = took_s if self.compute_s is None else self.compute_s
+        self.compute_s = before_s + _RECENT * (took_s - before_s)
 
 
 def _rank(queue: OrderedDict[Request, float]) -> float:

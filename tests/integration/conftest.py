@@ -130,7 +130,10 @@ class LocalReplica:
         self.failure = None
         self.takes_s = 0.0
 
-    async def __call__(self, chunk):
+    async def __call__(self, chunks):
+        return [await self.run(chunk) for chunk in chunks]
+
+    async def run(self, chunk):
         self.sizes.append(len(chunk.items))
         await self.gate.wait()
         if self.failure:

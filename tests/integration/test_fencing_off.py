@@ -70,9 +70,9 @@ def compute_behind_the_gate(node):
     """As a real replica does: a batch that is held has begun already."""
     send = node.replica
 
-    async def begun_first(chunk):
+    async def begun_first(chunks):
         began_s = time.time()
-        return replace(await send(chunk), started_at_s=began_s)
+        return [replace(result, started_at_s=began_s) for result in await send(chunks)]
 
     node.service.queues[MODEL]._send = begun_first
 

@@ -164,10 +164,10 @@ async def test_a_job_whose_replica_died_is_run_again(node, db, body):
 async def test_a_job_that_kills_replicas_ends_dead_and_its_mates_succeed(node, db, body):
     poison = [13.0] * 4
 
-    async def replica(chunk):
-        if any(orjson.loads(data) == poison for data, _ in chunk.items):
+    async def replica(chunks):
+        if any(orjson.loads(data) == poison for chunk in chunks for data, _ in chunk.items):
             raise ReplicaDied("gone")
-        return await node.replica(chunk)
+        return await node.replica(chunks)
 
     node.service.queues[body["model_name"]]._send = replica
     bodies = [body | {"data": [float(i)] * 4} for i in range(7)] + [body | {"data": poison}]

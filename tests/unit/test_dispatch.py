@@ -40,13 +40,19 @@ class Replicas:
 
     def __init__(self, *, hold=False):
         self.chunks: list[Chunk] = []
+        self.calls: list[int] = []
+        self.compute_s = 1
         self.arrived = asyncio.Condition()
         self.gates: list[asyncio.Event] = []
         self.hold = hold
         self.failure = None
         self.outcomes = {}
 
-    async def __call__(self, chunk):
+    async def __call__(self, chunks):
+        self.calls.append(len(chunks))
+        return await asyncio.gather(*map(self.run, chunks))
+
+    async def run(self, chunk):
         gate = asyncio.Event()
         self.gates.append(gate)
         async with self.arrived:
@@ -63,7 +69,7 @@ class Replicas:
             batch_id="b",
             batch_size=len(chunk.items),
             started_at_s=0,
-            compute_s=0,
+            compute_s=self.compute_s,
         )
 
     async def count(self, n):
@@ -110,9 +116,62 @@ async def test_eight_leave_at_once_in_order_and_each_gets_its_own():
     assert replicas.chunks[0].flush is False
 
 
+async def full_batches(replicas, count, **options):
+    """Put so many requests, after one that tells how long a batch computes, and let all be computed."""
+    queue = queue_for(replicas, window_s=0.01, **options)
+    first = Request("first")
+    queue.put(first)
+    await first.done
+    replicas.calls.clear()
+    requests = [Request(n, size_bytes=10) for n in range(count)]
+    for request in requests:
+        queue.put(request)
+    answers = await asyncio.wait_for(asyncio.gather(*(r.done for r in requests)), 5)
+    assert [outcome.output for outcome, _ in answers] == [str(n).encode() for n in range(count)]
+    return queue
+
+
+@pytest.mark.parametrize(
+    ("compute_s", "calls"),
+    [(0.0, [4, 2, 1]), (0.002, [2, 2, 2, 1]), (0.1, [1, 1, 1, 1, 1, 1, 1])],
+    ids=["faster than a call", "two fit", "slow"],
+)
+async def test_full_batches_of_a_fast_model_share_a_call(compute_s, calls):
+    replicas = Replicas()
+    replicas.compute_s = compute_s
+    await full_batches(replicas, 51)
+    assert replicas.sizes[1:] == [8] * 6 + [3]
+    assert replicas.calls == calls
+    assert [chunk.flush for chunk in replicas.chunks[1:]] == [False] * 6 + [True]
+
+
+async def test_a_call_of_several_batches_holds_no_more_bytes_than_fit_a_message():
+    replicas = Replicas()
+    replicas.compute_s = 0.0
+    await full_batches(replicas, 32, max_call_bytes=170)
+    assert replicas.sizes[1:] == [8, 8, 8, 8]
+    assert replicas.calls == [2, 2]
+
+
+async def test_a_call_that_is_lost_is_lost_for_all_its_batches():
+    replicas = Replicas(hold=True)
+    queue = queue_for(replicas, window_s=60)
+    queue.compute_s = 0.0001
+    requests = [Request(n) for n in range(16)]
+    for request in requests:
+        queue.put(request)
+    await replicas.count(2)
+    replicas.failure = ReplicaDied("gone")
+    for gate in replicas.gates:
+        gate.set()
+    answers = await asyncio.wait_for(asyncio.gather(*(r.done for r in requests)), 5)
+    assert all(isinstance(outcome.error, ReplicaDied) for outcome, _ in answers)
+    assert replicas.calls == [2]
+
+
 async def test_a_chunk_holds_no_more_bytes_than_fit_a_message():
     replicas = Replicas(hold=True)
-    queue = queue_for(replicas, window_s=60, max_chunk_bytes=100)
+    queue = queue_for(replicas, window_s=60, max_call_bytes=100)
     requests = [Request(i, size_bytes=size) for i, size in enumerate([40, 60, 1, 500, 30, 30, 30, 30])]
     requests[2].wanted = False
     for request in requests:
@@ -472,9 +531,9 @@ async def test_a_chunk_carries_nothing_of_the_caller_that_filled_it():
     caller = contextvars.ContextVar("caller", default="nobody")
     seen = []
 
-    async def send(chunk):
+    async def send(chunks):
         seen.append(caller.get())
-        return await replicas(chunk)
+        return await replicas(chunks)
 
     replicas = Replicas()
     queue = ModelQueue("m", Batching(batch_wait_timeout_s=WINDOW_S), send, max_queued=100)
