@@ -2,9 +2,7 @@
 
 The methods are coroutines, as the way to a thread and back costs more than a model this small. The limit on
 latency is out of reach, as BentoML refuses work otherwise; its access log and metrics are off. Tasks are its
-durable call: rows of an SQLite file, which the server empties when it starts. In the first run one finished
-task could not be read (500: Python's SQLite reader refuses a time without microseconds), and the run was
-repeated.
+durable call: rows of an SQLite file, which the server empties when it starts.
 """
 
 from __future__ import annotations
