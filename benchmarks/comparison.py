@@ -86,8 +86,8 @@ def _predict(rows: Rows) -> Section:
     text = (
         "One request, one answer: 24 numbers to a one-layer LSTM of 64 units, 5 numbers back, in batches of "
         "up to 8. Medians of a few rounds, one subject after the other, on a machine that other tenants "
-        "slow down now and then: a quarter between two runs of the same subject is usual, and a factor of two "
-        "happened, so small ratios say nothing."
+        "slow down now and then: a quarter between two runs of the same subject is usual, and a factor of "
+        "two happened, so small ratios say nothing."
     )
     return section("Synchronous predict", text, table)
 

@@ -48,7 +48,7 @@ class GroupCommit(Generic[T, R]):
         A caller that is cancelled no longer hears of the outcome; its item is written all the same, and the
         rest of the group is not touched by it.
         """
-        return await self.submit_then(item, _as_it_is)
+        return await self.submit_then(item, as_it_is)
 
     async def submit_then(self, item: T, then: Callable[[R], A]) -> A:
         """As `submit`, but return what `then` makes of the result.
@@ -108,5 +108,6 @@ class GroupCommit(Generic[T, R]):
                 await asyncio.shield(self._task)
 
 
-def _as_it_is(result: R) -> R:
+def as_it_is(result: R) -> R:
+    """What follows a write after which there is nothing to do."""
     return result

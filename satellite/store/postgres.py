@@ -20,7 +20,7 @@ from satellite.errors import (
     LeaseLost,
     StoreUnavailable,
 )
-from satellite.groupcommit import GroupCommit
+from satellite.groupcommit import GroupCommit, as_it_is
 from satellite.jobs import PRIORITY_STEP
 from satellite.store import migrate, queries
 from satellite.store.connection import AWAY, Connections
@@ -89,7 +89,7 @@ class Store(Reading):
             IdempotencyConflict: the key was used for another request.
             StoreUnavailable: it could not be committed.
         """
-        verdict = await self.insert_then(job, _as_it_is)
+        verdict = await self.insert_then(job, as_it_is)
         if isinstance(verdict, IdempotencyConflict):
             raise verdict
         return verdict
@@ -348,10 +348,6 @@ class Store(Reading):
             moved += [(row["id"], row["model_name"]) for row in rows]
             if len(rows) < ORPHANS_AT_A_TIME:
                 return moved
-
-
-def _as_it_is(verdict: Verdict) -> Verdict:
-    return verdict
 
 
 def _grouped(write: Callable[[Sequence[T]], Awaitable[Sequence[R]]]) -> GroupCommit[T, R]:
