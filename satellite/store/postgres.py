@@ -105,14 +105,12 @@ class Store(Reading):
         Raises:
             StoreUnavailable: it could not be committed.
         """
-        if datetime.now(UTC) > self._partitions_until:
-            await self.ensure_partitions()
+        await self._need_partitions()
         return await self._inserts.submit_then(job, then)
 
     async def insert_all(self, jobs: Sequence[NewJob]) -> list[Verdict]:
         """Make several jobs durable, in one transaction; otherwise as `insert`."""
-        if datetime.now(UTC) > self._partitions_until:
-            await self.ensure_partitions()
+        await self._need_partitions()
         return await self._insert(jobs)
 
     async def start(self, start: Start) -> None:
@@ -255,6 +253,10 @@ class Store(Reading):
         await self._fetch(queries.FORGET_INGRESSES)
 
     # Inside
+
+    async def _need_partitions(self) -> None:
+        if datetime.now(UTC) > self._partitions_until:
+            await self.ensure_partitions()
 
     async def _persist(self, write: Callable[[], Awaitable[R]]) -> R:
         """Try a write until PostgreSQL takes it."""
