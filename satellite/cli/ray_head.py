@@ -170,6 +170,9 @@ class RayHead:
             "__RAY_WORKER_PROCESS_SETUP_HOOK_ENV_VAR": "satellite.cli.ray_hook.keep_on_loopback",
             "DASHBOARD_METRIC_PORT": str(dashboard_metrics_port),
             "RAY_SERVE_FALLBACK_PROXY_HTTP_PORT": str(fallback_port),
+            # Left alone, Ray asks everybody for a token as soon as one lies in the user's home, where each
+            # `ray.init()` puts it. Nothing here can be reached from elsewhere.
+            "RAY_AUTH_MODE": "disabled",
             "RAY_USAGE_STATS_ENABLED": "0",
             # Ray's default of 15 is for batch work beside a desktop: here the replicas are what matters.
             "RAY_worker_niceness": "0",

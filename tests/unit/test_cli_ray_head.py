@@ -39,6 +39,13 @@ def test_ray_is_started_on_loopback_with_ports_of_its_own(tmp_path: Path) -> Non
     assert first != second
 
 
+def test_a_token_that_another_ray_left_behind_does_not_lock_us_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RAY_AUTH_MODE", "token")
+    assert head(tmp_path).environment()["RAY_AUTH_MODE"] == "disabled"
+
+
 def test_free_ports_are_different() -> None:
     assert len(set(free_ports(50))) == 50
 
