@@ -48,21 +48,24 @@ class GroupCommit(Generic[T, R]):
         A caller that is cancelled no longer hears of the outcome; its item is written all the same, and the
         rest of the group is not touched by it.
         """
-        return await self.submit_then(item, as_it_is)
+        return await self.add(item, as_it_is)
 
-    async def submit_then(self, item: T, then: Callable[[R], A]) -> A:
-        """As `submit`, but return what `then` makes of the result.
+    def add(self, item: T, then: Callable[[R], A]) -> asyncio.Future[A]:
+        """As `submit`, without waiting.
 
         Args:
             item: what to write.
-            then: called once the item is written, whether or not its caller still waits: what must follow
-                the write needs no task of its own that outlives the caller.
+            then: called with its result once it is written, whether or not anybody waits for that: what must
+                follow the write needs no task of its own that outlives the caller.
+
+        Returns:
+            What `then` will have made of the result.
         """
         future: asyncio.Future[A] = asyncio.get_running_loop().create_future()
         self._waiting.append((item, future, then))
         if self._task is None:
             self._task = asyncio.create_task(self._drain())
-        return await future
+        return future
 
     async def _drain(self) -> None:
         try:

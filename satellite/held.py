@@ -10,8 +10,8 @@ import asyncio
 import logging
 import random
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
@@ -27,8 +27,10 @@ from satellite.errors import (
     InvalidOutput,
     ReplicaDied,
     SatelliteError,
+    StoreUnavailable,
 )
 from satellite.events import EventHub
+from satellite.groupcommit import GroupCommit, as_it_is
 from satellite.jobs import DEFAULT_TENANT, Job, JobStatus, Step, ended_attempt, past_attempts, storable
 from satellite.metrics import Metrics
 from satellite.recent import RecentJobs
@@ -40,6 +42,34 @@ logger = logging.getLogger(__name__)
 
 # A job that computes for less than this is never written as `running` first: its completion says it all.
 START_WRITE_DELAY_S = 0.05
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _End:
+    """How a job ended, on its way into the database."""
+
+    request: JobRequest
+    status: JobStatus
+    error: InferenceError | None
+    outcome: Outcome | None
+    batch: Batch | None
+
+    def completion(self) -> Completion:
+        request, job = self.request, self.request.job
+        result = self.batch and self.batch.result
+        output = self.outcome and self.outcome.output
+        return Completion(
+            job_id=job.job_id,
+            attempt=job.attempt,
+            owner=request.owner,
+            status=self.status,
+            started_at=datetime.fromtimestamp(result.started_at_s, UTC) if result else job.started_at,
+            start_recorded=request.start_write is not None,
+            model_version=result.model_version if result else None,
+            result=None if output is None else output.decode(),
+            error=None if self.error is None else error_json(self.error).decode(),
+            run=request.run(self.batch),
+        )
 
 
 class HeldJobs:
@@ -76,6 +106,7 @@ class HeldJobs:
         self.recent = RecentJobs(max_age_s=recent_s)
         self._requests: dict[UUID, JobRequest] = {}
         self._background = Background()
+        self._ends: GroupCommit[_End, bool] = GroupCommit(self._record, shared=StoreUnavailable)
 
     @property
     def owner(self) -> UUID:
@@ -228,7 +259,7 @@ class HeldJobs:
 
     # Out
 
-    def cancel(self, job_id: UUID) -> asyncio.Task[bool] | None:
+    def cancel(self, job_id: UUID) -> asyncio.Future[bool] | None:
         """Cancel a job that is held. One that waits never runs; of one that runs the result is discarded.
 
         Returns:
@@ -241,7 +272,7 @@ class HeldJobs:
             return self._background.spawn(self._cancel_after_requeue(request))
         return self._cancel(request)
 
-    def _cancel(self, request: JobRequest) -> asyncio.Task[bool]:
+    def _cancel(self, request: JobRequest) -> asyncio.Future[bool]:
         self._queues[request.job.model_name].remove(request)
         runs = request.job.status is JobStatus.RUNNING
         detail = "it was cancelled while it ran" if runs else "it was cancelled before it started"
@@ -279,54 +310,46 @@ class HeldJobs:
         *,
         outcome: Outcome | None = None,
         batch: Batch | None = None,
-    ) -> asyncio.Task[bool]:
+    ) -> asyncio.Future[bool]:
         """Record how a job ended. From here on nothing else can end it."""
         request.ended = True
         request.stop_timer()
-        return self._background.spawn(self._record(request, status, error, outcome, batch))
+        end = _End(request=request, status=status, error=error, outcome=outcome, batch=batch)
+        if request.start_write is None:
+            return self._ends.add(end, as_it_is)
+        return self._background.spawn(self._end_after_start(end, request.start_write))
 
-    async def _record(
-        self,
-        request: JobRequest,
-        status: JobStatus,
-        error: InferenceError | None,
-        outcome: Outcome | None,
-        batch: Batch | None,
-    ) -> bool:
-        start_recorded = await self._start_recorded(request)
-        job, run = request.job, request.run(batch)
-        result = batch and batch.result
-        started_at = datetime.fromtimestamp(result.started_at_s, UTC) if result else job.started_at
-        output = outcome.output if outcome else None
-        problem = None if error is None else error_json(error)
-        completion = Completion(
-            job_id=job.job_id,
-            attempt=job.attempt,
-            owner=request.owner,
-            status=status,
-            started_at=started_at,
-            start_recorded=start_recorded,
-            model_version=result.model_version if result else None,
-            result=None if output is None else output.decode(),
-            error=None if problem is None else problem.decode(),
-            run=run,
-        )
+    async def _end_after_start(self, end: _End, start_write: asyncio.Task[None]) -> bool:
+        await start_write
+        return await self._ends.submit(end)
+
+    async def _record(self, ends: Sequence[_End]) -> list[bool]:
+        """Record ends in one statement, and tell of them. False for a job that others hold by now."""
+        completions = [end.completion() for end in ends]
         try:
-            finished_at = await self._store.complete(completion)
+            finished = await self._store.complete(completions)
         except Exception:
+            if len(ends) > 1:
+                raise  # each by itself
             # Whatever it is that PostgreSQL refuses: the job must end, and its caller hear of it.
+            (end,) = ends
+            job = end.request.job
             logger.exception(
                 "A result could not be stored.",
                 extra={"action": "result_refused", "job_id": str(job.job_id), "model": job.model_name},
             )
-            status, output = JobStatus.FAILED, None
-            problem = error_json(
-                InvalidOutput("the model's answer could not be stored; see the ingress's log")
-            )
-            finished_at = await self._store.complete(
-                replace(completion, status=status, result=None, error=problem.decode())
-            )
+            error = InvalidOutput("the model's answer could not be stored; see the ingress's log")
+            ends = [replace(end, status=JobStatus.FAILED, error=error, outcome=None)]
+            completions = [ends[0].completion()]
+            finished = await self._store.complete(completions)
+        return [
+            self._recorded(end.request, completion, finished_at)
+            for end, completion, finished_at in zip(ends, completions, finished, strict=True)
+        ]
+
+    def _recorded(self, request: JobRequest, end: Completion, finished_at: datetime | None) -> bool:
         self._forget(request)
+        job = request.job
         if finished_at is None:
             logger.warning(
                 "A result was discarded: this attempt no longer holds the job.",
@@ -335,16 +358,16 @@ class HeldJobs:
             return False
         ended = replace(
             job,
-            status=status,
-            started_at=started_at,
+            status=end.status,
+            started_at=end.started_at,
             finished_at=finished_at,
-            model_version=result.model_version if result else None,
-            result=output,
-            error=problem,
-            run=run,
+            model_version=end.model_version,
+            result=None if end.result is None else end.result.encode(),
+            error=None if end.error is None else end.error.encode(),
+            run=end.run,
         )
         self.recent.add(ended)
-        self._metrics.job_finished(job.model_name, status, (finished_at - job.created_at).total_seconds())
+        self._metrics.job_finished(job.model_name, end.status, (finished_at - job.created_at).total_seconds())
         self.publish(ended, finished_at)
         return True
 
@@ -382,6 +405,7 @@ class HeldJobs:
         for request in self._requests.values():
             request.stop_timer()
         await self._background.finish()
+        await self._ends.close()
 
     def _add(self, request: JobRequest) -> None:
         before = self._requests.get(request.job.job_id)

@@ -73,15 +73,17 @@ async def run(system: System, *, seconds: float = SECONDS) -> Result:
 
         watchers = [_watch_jobs(system.url, stop, watched, errors) for _ in range(JOB_WATCHERS)]
         watchers += [errors(_watch_model(system.url, stop)) for _ in range(MODEL_WATCHERS)]
-        background = asyncio.gather(_sample(system, samples, stop), *watchers)
-        predicts, jobs = await asyncio.gather(
-            at_moments(
-                steady(predicts_per_s, round(predicts_per_s * seconds)), lambda: errors(api.predict(PREDICT))
-            ),
-            at_moments(steady(jobs_per_s, round(jobs_per_s * seconds)), lambda: errors(job())),
-        )
-        stop.set()
-        await background
+        async with asyncio.TaskGroup() as group:
+            for work in (_sample(system, samples, stop), *watchers):
+                group.create_task(work)
+            predicts, jobs = await asyncio.gather(
+                at_moments(
+                    steady(predicts_per_s, round(predicts_per_s * seconds)),
+                    lambda: errors(api.predict(PREDICT)),
+                ),
+                at_moments(steady(jobs_per_s, round(jobs_per_s * seconds)), lambda: errors(job())),
+            )
+            stop.set()
         at_once = api.opened
     warm = [sample for sample in samples if sample.at_s >= seconds * WARM_UP]
     return Result(

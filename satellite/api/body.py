@@ -48,10 +48,9 @@ async def read_body(request: Request, max_bytes: int) -> bytes:
         raise UnsupportedMediaType(
             f"the body is {media_type[:80]!r}; send JSON with Content-Type: application/json"
         )
-    too_large = BodyTooLarge(f"the body is larger than {max_bytes} bytes (SATELLITE_MAX_BODY_BYTES)")
     length = headers.get(b"content-length", b"")
     if length.isdigit() and int(length) > max_bytes:
-        raise too_large
+        raise _too_large(max_bytes)
     chunks: list[bytes] = []
     size = 0
     while True:
@@ -61,10 +60,14 @@ async def read_body(request: Request, max_bytes: int) -> bytes:
         chunk = message.get("body", b"")
         size += len(chunk)
         if size > max_bytes:
-            raise too_large
+            raise _too_large(max_bytes)
         chunks.append(chunk)
         if not message.get("more_body", False):
             return chunk if len(chunks) == 1 else b"".join(chunks)
+
+
+def _too_large(max_bytes: int) -> BodyTooLarge:
+    return BodyTooLarge(f"the body is larger than {max_bytes} bytes (SATELLITE_MAX_BODY_BYTES)")
 
 
 def headers_of(request: Request) -> dict[bytes, bytes]:

@@ -21,7 +21,7 @@ from satellite.errors import (
     StoreUnavailable,
 )
 from satellite.groupcommit import GroupCommit, as_it_is
-from satellite.jobs import PRIORITY_STEP
+from satellite.jobs import PRIORITY_STEP, first_id_at
 from satellite.store import migrate, queries
 from satellite.store.connection import AWAY, Connections
 from satellite.store.reading import Reading, stored_job
@@ -32,6 +32,8 @@ logger = logging.getLogger(__name__)
 PARTITION_DAYS_AHEAD = 7
 # A heartbeat that waits longer has failed: the lease must not be renewed by one that was sent long ago.
 HEARTBEAT_TIMEOUT_S = 4
+# For how long a claim relies on what it knows of the oldest job that has not ended.
+OLDEST_OPEN_VALID = timedelta(seconds=60)
 # Separates labels within one text: a column of arrays cannot be sent as one array.
 LABEL_SEPARATOR = "\x1f"
 # Orphans that are moved in one statement; the next one follows at once.
@@ -52,9 +54,10 @@ class Store(Reading):
         super().__init__(connections)
         self._inserts: GroupCommit[NewJob, Verdict] = _grouped(self._insert)
         self._starts: GroupCommit[Start, None] = _grouped(self._start)
-        self._completions: GroupCommit[Completion, datetime | None] = _grouped(self._complete)
         self._requeues: GroupCommit[Requeue, bool] = _grouped(self._requeue)
         self._partitions_until = datetime.now(UTC)
+        self._oldest_open_id = first_id_at(self._partitions_until)
+        self._oldest_open_until = self._partitions_until
 
     @classmethod
     async def open(cls, database_url: str, *, pool_size: int) -> Store:
@@ -73,7 +76,7 @@ class Store(Reading):
 
     async def close(self) -> None:
         """Write what is waiting, then disconnect."""
-        groups = (self._inserts, self._starts, self._completions, self._requeues)
+        groups = (self._inserts, self._starts, self._requeues)
         await asyncio.gather(*(group.close() for group in groups))
         await self.connections.close()
 
@@ -106,7 +109,7 @@ class Store(Reading):
             StoreUnavailable: it could not be committed.
         """
         await self._need_partitions()
-        return await self._inserts.submit_then(job, then)
+        return await self._inserts.add(job, then)
 
     async def insert_all(self, jobs: Sequence[NewJob]) -> list[Verdict]:
         """Make several jobs durable, in one transaction; otherwise as `insert`."""
@@ -117,20 +120,21 @@ class Store(Reading):
         """Record that a job runs, waiting for PostgreSQL to return if it is away."""
         await self._persist(lambda: self._starts.submit(start))
 
-    async def complete(self, completion: Completion) -> datetime | None:
-        """Record how an attempt ended its job, waiting for PostgreSQL to return if it is away.
+    async def complete(self, completions: Sequence[Completion]) -> list[datetime | None]:
+        """Record how attempts ended their jobs, waiting for PostgreSQL to return if it is away.
 
         Returns:
-            When it was recorded, by the database's clock; None if the attempt no longer held the job: then
+            When each was recorded, by the database's clock; None for an attempt that no longer held its job:
             its result is discarded.
         """
 
-        async def write() -> datetime | None:
-            finished_at = await self._completions.submit(completion)
-            if finished_at is None:
-                # Its connection may have broken after the commit.
-                finished_at = await self._find_completion(completion)
-            return finished_at
+        async def write() -> list[datetime | None]:
+            done = await self._complete(completions)
+            # The connection of an earlier try may have broken after its commit.
+            return [
+                await self._find_completion(c) if at is None else at
+                for c, at in zip(completions, done, strict=True)
+            ]
 
         return await self._persist(write)
 
@@ -180,7 +184,15 @@ class Store(Reading):
 
     async def claim(self, owner: UUID, most: dict[str, int]) -> list[StoredJob]:
         """Take the most pressing jobs that nobody holds, up to so many of each model."""
-        rows = await self._fetch(queries.CLAIM_JOBS, owner, list(most), list(most.values()))
+        now = datetime.now(UTC)
+        if now > self._oldest_open_until:
+            # Clocks differ: a job that is inserted from now on may have an id of a little before.
+            newest = first_id_at(now - timedelta(days=1))
+            self._oldest_open_id = min(await self._fetchval(queries.OLDEST_OPEN_ID) or newest, newest)
+            self._oldest_open_until = now + OLDEST_OPEN_VALID
+        rows = await self._fetch(
+            queries.CLAIM_JOBS, owner, list(most), list(most.values()), self._oldest_open_id
+        )
         return sorted((stored_job(row) for row in rows), key=lambda stored: stored.rank_at)
 
     async def expire(self) -> list[tuple[UUID, str]]:

@@ -188,16 +188,27 @@ DELETE FROM ingresses AS i WHERE lost AND heartbeat_at < now() - interval '1 day
 
 -- name: claim_jobs
 -- The most pressing jobs that nobody holds, so many of each model. `rank_at` is when a job could run, moved ahead by
--- its priority: as all age alike, this order is that of priority plus age at any moment.
+-- its priority: as all age alike, this order is that of priority plus age at any moment. None is older than $4:
+-- the days before need not be opened.
 WITH claimed AS (
     SELECT j.id FROM unnest($2::text[], $3::int[]) AS wanted (model_name, most)
     CROSS JOIN LATERAL (
         SELECT id FROM jobs
         WHERE model_name = wanted.model_name AND owner IS NULL AND status = 'queued'
           AND rank_at <= now() AND run_at <= now() AND (deadline_at IS NULL OR deadline_at > now())
+          AND id >= $4
         ORDER BY rank_at LIMIT wanted.most FOR UPDATE SKIP LOCKED) AS j)
-UPDATE jobs SET owner = $1 FROM claimed WHERE jobs.id = claimed.id
+UPDATE jobs SET owner = $1 FROM claimed WHERE jobs.id = claimed.id AND jobs.id >= $4
 RETURNING jobs.*;
+
+-- name: oldest_open_id
+-- Where the oldest day begins on which a job was created that has not ended; none if all have.
+SELECT uuid_floor(day)
+FROM (SELECT to_date(right(relname, 8), 'YYYYMMDD')::timestamp AT TIME ZONE 'UTC' AS day
+      FROM pg_inherits JOIN pg_class ON oid = inhrelid WHERE inhparent = 'jobs'::regclass) AS days
+WHERE EXISTS (SELECT FROM jobs WHERE status IN ('queued', 'running')
+                                 AND id >= uuid_floor(day) AND id < uuid_floor(day + interval '1 day'))
+ORDER BY day LIMIT 1;
 
 -- name: expire_jobs
 WITH expired AS (

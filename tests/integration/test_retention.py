@@ -17,7 +17,7 @@ async def old_job(store, db, days, *, finished):
     job = new_job(job_id=first_id_at(created_at), created_at=created_at)
     await store.insert(job)
     if finished:
-        assert await store.complete(completion(job))
+        assert all(await store.complete([completion(job)]))
     return job, f"jobs_{created_at:%Y%m%d}"
 
 
@@ -42,7 +42,7 @@ async def test_old_days_are_dropped_and_one_with_an_unfinished_job_stays_until_i
     for job in (waiting, kept, young):
         assert await store.get(job.job.job_id, "default")
     assert await store.drop_partitions(retention_days=30, log_days=40) == []
-    await store.complete(completion(waiting))
+    await store.complete([completion(waiting)])
     assert await store.drop_partitions(retention_days=30, log_days=40) == [waiting_table]
 
 
@@ -86,6 +86,6 @@ async def test_lost_ingresses_are_forgotten_once_nothing_is_theirs(store, db):
     )
     await store.forget(keys_after_s=1)
     assert await db.fetchval("SELECT count(*) FROM ingresses") == 2
-    await store.complete(completion(job))
+    await store.complete([completion(job)])
     await store.forget(keys_after_s=1)
     assert await db.fetchval("SELECT count(*) FROM ingresses") == 1

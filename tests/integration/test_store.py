@@ -73,8 +73,7 @@ async def test_an_inserted_job_is_committed_when_insert_returns(store, db):
 async def test_hundreds_of_inserts_and_completions_at_once(store, db):
     jobs = [new_job() for _ in range(700)]
     await asyncio.gather(*(store.insert(job) for job in jobs))
-    recorded = await asyncio.gather(*(store.complete(completion(job)) for job in jobs))
-    assert all(recorded)
+    assert all(await store.complete([completion(job) for job in jobs]))
     assert await db.fetchval("SELECT count(*) FROM jobs WHERE status = 'succeeded'") == 700
 
 
@@ -82,7 +81,7 @@ async def test_a_job_is_read_back_whole(store):
     job = new_job()
     await store.insert(job)
     run = Run(batch_id=uuid4(), batch_size=3, flush_reason="full", queue_s=0.5, compute_s=0.25)
-    await store.complete(completion(job, model_version="2", run=run))
+    await store.complete([completion(job, model_version="2", run=run)])
     read = await store.get(job.job.job_id, "default")
     assert read.status is JobStatus.SUCCEEDED
     assert read.result == b'{"a": 1}'
@@ -96,7 +95,7 @@ async def test_a_job_is_read_back_whole(store):
 async def test_a_completion_of_another_attempt_or_owner_changes_nothing(store, changes):
     job = new_job()
     await store.insert(job)
-    assert await store.complete(completion(job, **changes)) is None
+    assert await store.complete([completion(job, **changes)]) == [None]
     assert (await store.get(job.job.job_id, "default")).status is JobStatus.QUEUED
 
 
@@ -107,7 +106,7 @@ async def test_only_one_completion_counts(store):
         completion(job),
         completion(job, status=JobStatus.FAILED, result=None, error='{"code": "x"}'),
     ]
-    recorded = [await store.complete(result) for result in results]
+    recorded = [at for result in results for at in await store.complete([result])]
     assert [at is not None for at in recorded] == [True, False]
     assert (await store.get(job.job.job_id, "default")).status is JobStatus.SUCCEEDED
 
@@ -118,7 +117,7 @@ async def test_a_start_after_the_end_changes_nothing(store):
     start = Start(job_id=job.job.job_id, attempt=1, owner=OWNER, started_at=datetime.now(UTC))
     await store.start(start)
     assert (await store.get(job.job.job_id, "default")).status is JobStatus.RUNNING
-    await store.complete(completion(job))
+    await store.complete([completion(job)])
     await store.start(start)
     assert (await store.get(job.job.job_id, "default")).status is JobStatus.SUCCEEDED
 
@@ -127,7 +126,7 @@ async def test_a_start_after_the_end_changes_nothing(store):
 async def test_the_database_itself_keeps_finished_jobs_as_they_are(store, db, column):
     job = new_job()
     await store.insert(job)
-    await store.complete(completion(job))
+    await store.complete([completion(job)])
     with pytest.raises(asyncpg.CheckViolationError, match="a finished job never changes"):
         await db.execute(f"UPDATE jobs SET {column} WHERE id = $1", job.job.job_id)
 
@@ -234,7 +233,7 @@ async def test_the_next_attempt_begins_once(store, db):
     assert await store.requeue(requeue(job))  # sent again: the same attempt
     assert await db.fetchval("SELECT attempt FROM jobs WHERE id = $1", job.job.job_id) == 2
     assert not await store.requeue(requeue(job, owner=uuid4()))
-    await store.complete(completion(job, attempt=2))
+    await store.complete([completion(job, attempt=2)])
     assert not await store.requeue(requeue(job, attempt=2))
 
 
@@ -261,7 +260,7 @@ async def test_a_completion_waits_for_the_database_to_return(store, monkeypatch)
 
     pool = store.connections.pool
     monkeypatch.setattr(store.connections, "pool", AwayTwice())
-    assert await store.complete(completion(job)) is not None
+    assert all(await store.complete([completion(job)]))
     monkeypatch.undo()
 
 

@@ -93,10 +93,7 @@ async def test_what_follows_the_write_needs_no_caller():
         return items
 
     group = GroupCommit(write)
-    callers = [
-        asyncio.create_task(group.submit_then(n, lambda n: followed.append(n) or -n)) for n in range(3)
-    ]
-    await asyncio.sleep(0)
+    callers = [group.add(n, lambda n: followed.append(n) or -n) for n in range(3)]
     callers[1].cancel()
     gate.set()
     answers = await asyncio.gather(*callers, return_exceptions=True)
@@ -116,8 +113,7 @@ async def test_a_failure_of_what_follows_concerns_that_caller_alone(caplog):
         return "good"
 
     group = GroupCommit(write)
-    callers = [asyncio.create_task(group.submit_then(n, then)) for n in range(3)]
-    await asyncio.sleep(0)
+    callers = [group.add(n, then) for n in range(3)]
     callers[2].cancel()
     answers = await asyncio.gather(*callers, return_exceptions=True)
     assert answers[0] == "good"
