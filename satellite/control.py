@@ -51,7 +51,7 @@ class JobControl:
         # Held here, it may be further than the database knows.
         held = self._service.held.find(job_id)
         if held is not None and not stored.job.status.is_terminal and not held.status.is_terminal:
-            job = replace(stored.job, status=held.status, started_at=held.started_at, attempt=held.attempt)
+            job = stored.job._replace(status=held.status, started_at=held.started_at, attempt=held.attempt)
             stored = replace(stored, job=job)
         return stored
 

@@ -169,7 +169,7 @@ class HeldJobs:
     def started(self, request: JobRequest) -> None:
         """A replica has been given the job."""
         request.stop_timer()
-        request.job = replace(request.job, status=JobStatus.RUNNING, started_at=datetime.now(UTC))
+        request.job = request.job._replace(status=JobStatus.RUNNING, started_at=datetime.now(UTC))
         asyncio.get_running_loop().call_later(START_WRITE_DELAY_S, self._record_start, request, request.job)
 
     def _record_start(self, request: JobRequest, job: Job) -> None:
@@ -239,8 +239,7 @@ class HeldJobs:
         )
         if not start_recorded and job.started_at is not None:
             self.publish(job, job.started_at)
-        request.job = replace(
-            job,
+        request.job = job._replace(
             status=JobStatus.QUEUED,
             attempt=job.attempt + 1,
             started_at=None,
@@ -356,8 +355,7 @@ class HeldJobs:
                 extra={"action": "stale_completion", "job_id": str(job.job_id), "attempt": job.attempt},
             )
             return False
-        ended = replace(
-            job,
+        ended = job._replace(
             status=end.status,
             started_at=end.started_at,
             finished_at=finished_at,
