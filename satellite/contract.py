@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from itertools import cycle, islice
 from pathlib import Path
 from statistics import median
-from typing import Any, cast
+from typing import Any, TypeGuard, cast
 
 import orjson
 import psutil
@@ -138,7 +138,7 @@ class _Examination:
         self.torch_threads = torch_threads
         self.model: Model = spec.cls()
         self.load_s, self.memory_bytes = 0.0, 0
-        self.different: list[ModelInput] = []  # inputs that the model answers
+        self.different: list[tuple[str, str]] = []  # data and config, as JSON, that the model answers
         self.alone: list[Any] = []  # its answers to them, as JSON values
 
     def load(self) -> str:
@@ -158,15 +158,14 @@ class _Examination:
 
     def example(self) -> str:
         given = self.spec.cls.example
-        own = self._validate(to_json(given["data"]), to_json(given.get("config", {})))
-        assert own is not None, "register_model has checked it"
-        answer = self._answers([own])[0]
+        own = to_json(given["data"]), to_json(given.get("config", {}))
+        answer = self._answers(self._inputs([own]))[0]
         self.different, self.alone = [own], [answer]
         text = to_json(answer)
         return text if len(text) <= 60 else f"{text[:57]}..."
 
     def json(self) -> str:
-        output = self.model.infer_batch(self.different)[0]
+        output = self.model.infer_batch(self._inputs(self.different))[0]
         assert isinstance(output, BaseModel)
         text = output.model_dump_json()
         try:
@@ -182,7 +181,7 @@ class _Examination:
 
     def batch(self) -> str:
         self._find_different()
-        together = self._answers(self._eight(self.different))
+        together = self._answers(self._batch())
         alone = self._eight(self.alone)
         wrong = [place for place, pair in enumerate(zip(together, alone, strict=True)) if _differ(*pair)]
         if wrong:
@@ -204,8 +203,7 @@ class _Examination:
         )
 
     def repeat(self) -> str:
-        batch = self._eight(self.different)
-        first, second = self._answers(batch), self._answers(batch)
+        first, second = self._answers(self._batch()), self._answers(self._batch())
         for one, other in zip(first, second, strict=True):
             if _differ(one, other):
                 raise _Broken(
@@ -216,7 +214,7 @@ class _Examination:
         return "the same batch twice, the same answers"
 
     def inputs(self) -> str:
-        batch = self._eight(self.different)
+        batch = self._batch()
         before = [self._text(item) for item in batch]
         self._answers(batch)
         if [self._text(item) for item in batch] != before:
@@ -224,14 +222,13 @@ class _Examination:
         return "left as they were"
 
     def bad_item(self) -> str:
-        batch = self._eight(self.different)
+        batch = self._batch()
         batch[3] = ModelInput(data=object(), config=batch[3].config)
         try:
             outputs = self.model.infer_batch(batch)
         except Exception as error:
             seen = f"raises {type(error).__name__}; the batch is halved until it fails alone"
-            batch = self._eight(self.different)
-            outputs = self._answers(batch)
+            outputs = self._answers(self._batch())
         else:
             seen = "fails alone, as a value" if isinstance(outputs[3], Exception) else "is answered"
         alone = self._eight(self.alone)
@@ -247,8 +244,8 @@ class _Examination:
         return Speed(
             load_s=self.load_s,
             memory_bytes=self.memory_bytes,
-            one_ms=self._measure_ms(self.different[:1]),
-            eight_ms=self._measure_ms(self._eight(self.different)),
+            one_ms=self._measure_ms(self._batch()[:1]),
+            eight_ms=self._measure_ms(self._batch()),
         )
 
     def _measure_ms(self, batch: list[ModelInput]) -> float:
@@ -300,42 +297,47 @@ class _Examination:
     def _find_different(self) -> None:
         """Fill `different` and `alone`: up to 8 inputs that the model answers, the example first."""
         deadline = time.monotonic() + SEARCH_S
-        seen = {self._text(self.different[0])}
+        seen = {self._text(self._inputs(self.different)[0])}
         for candidates in self._variations():
             for item in candidates:
                 if time.monotonic() > deadline:
                     return
-                if item is None or self._text(item) in seen:
-                    continue
                 try:
-                    answer = self._answers([item])[0]
-                except _Broken:
-                    continue  # it may refuse what was made up
-                seen.add(self._text(item))
+                    [made] = self._inputs([item])
+                    if (text := self._text(made)) in seen:
+                        continue
+                    answer = self._answers([made])[0]
+                except (ValidationError, _Broken):
+                    continue  # neither its types nor the model need to allow what was made up
+                seen.add(text)
                 self.different.append(item)
                 self.alone.append(answer)
                 break
 
-    def _variations(self) -> Iterator[Iterator[ModelInput | None]]:
+    def _variations(self) -> Iterator[Iterator[tuple[str, str]]]:
         """For each further input what it may be, the best first."""
         given = self.spec.cls.example
-        data, own = given["data"], self.different[0].config.model_dump(mode="json")
+        data, own = given["data"], self._inputs(self.different)[0].config.model_dump(mode="json")
         for step in range(1, BATCH):
             configs = [own]
             if step % 2 and (keys := [key for key in own if _vary(own[key], step) != own[key]]):
                 key = keys[step // 2 % len(keys)]
                 configs.insert(0, {**own, key: _vary(own[key], step)})
             forms = [_resize(_vary(data, step), step), _vary(data, step), _resize(data, step), data]
-            yield (self._validate(to_json(form), to_json(config)) for config in configs for form in forms)
+            yield ((to_json(form), to_json(config)) for config in configs for form in forms)
 
-    def _validate(self, data: str, config: str) -> ModelInput | None:
-        try:
-            return ModelInput(
+    def _inputs(self, items: Sequence[tuple[str, str]]) -> list[ModelInput]:
+        """What the model would get: made anew for each call, as it might change them."""
+        return [
+            ModelInput(
                 data=self.spec.input.validate_json(data, strict=True),
                 config=self.spec.cls.Config.model_validate_json(config),
             )
-        except ValidationError:
-            return None
+            for data, config in items
+        ]
+
+    def _batch(self) -> list[ModelInput]:
+        return self._inputs(self._eight(self.different))
 
     def _text(self, item: ModelInput) -> str:
         return f"{self.spec.input.dump_json(item.data)} {item.config.model_dump_json()}"
@@ -418,7 +420,7 @@ def _numbers(value: Any) -> Iterator[float]:
             yield from _numbers(entry)
 
 
-def _is_number(value: Any) -> bool:
+def _is_number(value: Any) -> TypeGuard[float]:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 

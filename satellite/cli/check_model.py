@@ -8,7 +8,7 @@ import logging
 import os
 import re
 import sys
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 from rich.table import Table
@@ -16,7 +16,7 @@ from rich.text import Text
 
 from satellite.cli.console import EXIT_FAILED, CommandFailed, console, fail
 from satellite.config import load_model_config
-from satellite.contract import Check, Report, Speed, check_model
+from satellite.contract import Check, Report, check_model
 from satellite.errors import ConfigError, ModelDefinitionError
 from satellite.model import ModelSpec
 from satellite.registry import load_model, model_files
@@ -41,24 +41,22 @@ def run(settings: Settings, name: str, *, device: str, as_json: bool) -> int:
         raise CommandFailed(_unknown(settings, name))
     try:
         specs = [load_model(file) for file in files]  # of two with one name the second says so
+    except ModelDefinitionError as error:
+        hint = "docs/MODELS.md describes the contract"
+        checks = (Check(name="register", passed=False, detail=str(error), hint=hint),)
+        report = Report(model=name, version="", place=str(files[0]), device=device, checks=checks, speed=None)
+    else:
         spec = specs[0]
         report = check_model(spec, device, torch_threads=settings.torch_threads)
-        found = (Check(name="register", passed=True, detail=_short(spec.file)), _config_check(settings, spec))
-        checks, speed = (*found, *report.checks), report.speed
-    except ModelDefinitionError as error:
-        checks = (
-            Check(name="register", passed=False, detail=str(error), hint="docs/MODELS.md has the contract"),
-        )
-        report, speed = Report(name, "", str(files[0]), device, checks, None), None
-    passed = all(check.passed for check in checks)
+        found = Check(name="register", passed=True, detail=_short(spec.file)), _config_check(settings, spec)
+        report = replace(report, checks=(*found, *report.checks))
     if as_json:
-        document = {**asdict(report), "passed": passed, "checks": [asdict(check) for check in checks]}
-        print(json.dumps(document, indent=1))
+        print(json.dumps({**asdict(report), "passed": report.passed}, indent=1))
     else:
-        _show(report, checks, speed)
-        if not passed:
-            fail(f"The contract does not hold: {', '.join(c.name for c in checks if not c.passed)}.")
-    return 0 if passed else EXIT_FAILED
+        _show(report)
+        if not report.passed:
+            fail(f"The contract does not hold: {', '.join(c.name for c in report.checks if not c.passed)}.")
+    return 0 if report.passed else EXIT_FAILED
 
 
 def files_of(settings: Settings, name: str, *more: Path) -> list[Path]:
@@ -96,15 +94,15 @@ def _config_check(settings: Settings, spec: ModelSpec) -> Check:
     return Check(name="config", passed=True, detail=seen)
 
 
-def _show(report: Report, checks: tuple[Check, ...], speed: Speed | None) -> None:
+def _show(report: Report) -> None:
     console.print(Text(f"{report.model} {report.version} on {report.device}", "bold"))
     table = Table.grid(padding=(0, 2))
-    for check in checks:
+    for check in report.checks:
         mark = Text("✓", "green") if check.passed else Text("✗", "red")
         table.add_row(mark, Text(check.name), Text(check.detail))
         if not check.passed and check.hint:
             table.add_row("", "", Text(f"{check.hint}.", "yellow"))
-    if speed is not None:
+    if speed := report.speed:
         gain = 8 * speed.one_ms / speed.eight_ms
         words = (
             f"1 in {speed.one_ms:.3g} ms, 8 in {speed.eight_ms:.3g} ms: batches do {gain:.1f} times as much"
