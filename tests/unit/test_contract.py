@@ -104,6 +104,11 @@ class DoesNotReadBack(Keeps):
         model_config = {"ser_json_bytes": "base64"}
 
 
+@pytest.fixture(autouse=True)
+def _measure_briefly(monkeypatch):
+    monkeypatch.setattr("satellite.contract.MEASURE_S", 0)
+
+
 def check(cls):
     spec = ModelSpec(name="m", cls=cls, file=__file__, line=1, input=TypeAdapter(cls.Input))
     return check_model(spec)
@@ -146,8 +151,7 @@ def test_what_breaks_the_contract_is_named(cls, name, words):
     assert report.failures
 
 
-def test_nothing_else_is_named_of_a_model_that_fits(monkeypatch):
-    monkeypatch.setattr("satellite.contract.MEASURE_S", 0)
+def test_nothing_else_is_named_of_a_model_that_fits():
     example = copy.deepcopy(Keeps.example)
     report = check(Keeps)
     assert report.passed, report.failures
