@@ -1,6 +1,7 @@
 """`serve_config.yaml` -> `build(args)` -> one application: an ingress and one deployment per model."""
 
 # No postponed annotations here: Serve reads the type of `args` from the signature to validate them.
+from pathlib import Path
 from typing import Literal
 
 import ray
@@ -18,14 +19,21 @@ class AppArgs(BaseModel, extra="forbid"):
 
     Attributes:
         environment: which file of `configs/environments/` applies.
+        models_path: folders of models beside `models/`; left out: `SATELLITE_MODELS_PATH` of the cluster.
+        fingerprint: of all that takes effect only when the application is built again. Nothing reads it, but
+            Serve builds again when it changes; see `deployments/render.py`.
     """
 
     environment: str = "local"
+    models_path: list[Path] | None = None
+    fingerprint: str = ""
 
 
 def build(args: AppArgs) -> serve.Application:
     """Build the application `satellite`. Serve calls this on the cluster."""
     settings = Settings()
+    if args.models_path is not None:
+        settings = settings.model_copy(update={"models_path": tuple(args.models_path)})
     environment = load_environment(settings.root / "configs", args.environment)
     gpus = ray.cluster_resources().get("GPU", 0)
     models = find_deployments(settings, resolve_profile(settings, environment, gpus))

@@ -20,6 +20,7 @@ from deployments.logs import configure_logging
 from satellite.batching import Chunk, ChunkResult, Outcome, batch_size
 from satellite.catalog import CatalogEntry
 from satellite.config import Batching, ModelConfig
+from satellite.device import Device, DType, limit_torch_threads
 from satellite.registry import load_model
 from satellite.runner import BatchRunner
 
@@ -49,27 +50,29 @@ class ModelReplica:
         model_file: the file that registers the model.
         torch_threads: intra-op threads of torch on a CPU.
         log_level: of Satellite's own log lines.
+        dtype: what the model may compute in; see `satellite/device.py`.
     """
 
-    def __init__(self, model_file: str, torch_threads: int, log_level: str) -> None:
+    def __init__(self, model_file: str, torch_threads: int, log_level: str, dtype: DType = "float32") -> None:
         configure_logging(log_level)
         self._spec = load_model(Path(model_file))
         self._batching = Batching()
         self._replica_id = serve.get_replica_context().replica_id.unique_id
-        device = "cuda" if ray.get_gpu_ids() else "cpu"
+        # Ray has set CUDA_VISIBLE_DEVICES to what it gave this replica, before torch was imported.
+        device = Device("cuda" if ray.get_gpu_ids() else "cpu", dtype)
         # One thread computes, so that the event loop goes on taking chunks in.
         self._compute = ThreadPoolExecutor(1, "compute")
         self._runner = self._compute.submit(self._load, device, torch_threads).result()
         freeze()
         logger.info(
             "The model is loaded.",
-            extra={"action": "model_loaded", "model": self._spec.name, "device": device},
+            extra={"action": "model_loaded", "model": self._spec.name, "device": device, "dtype": dtype},
         )
 
-    def _load(self, device: str, torch_threads: int) -> BatchRunner:
+    def _load(self, device: Device, torch_threads: int) -> BatchRunner:
         runner = BatchRunner(self._spec, device)
         if device == "cpu":
-            _limit_torch_threads(torch_threads)
+            limit_torch_threads(torch_threads)
         return runner
 
     def reconfigure(self, user_config: dict[str, Any]) -> None:
@@ -149,12 +152,3 @@ class ModelReplica:
             )
             for entry in queued
         ]
-
-
-def _limit_torch_threads(count: int) -> None:
-    """Only if the model has brought torch in: importing it costs 300 MB."""
-    import sys
-
-    torch = sys.modules.get("torch")
-    if torch is not None:
-        torch.set_num_threads(count)

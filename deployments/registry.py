@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from ray import serve
@@ -11,12 +12,11 @@ from ray.serve.config import AutoscalingConfig
 from deployments.logs import SERVE_LOGGING
 from deployments.model_replica import ModelReplica
 from satellite.config import IngressConfig, ModelConfig, Resources, load_model_config
-from satellite.errors import ConfigError, ModelDefinitionError
-from satellite.model import ModelSpec
+from satellite.errors import ConfigError
+from satellite.model import INGRESS, ModelSpec
 from satellite.registry import load_models
 from satellite.settings import Settings
 
-INGRESS = "Ingress"
 # Far above what the queues hand over, so that Serve's own limit never splits a batch.
 MAX_ONGOING_CHUNKS = 256
 
@@ -32,7 +32,7 @@ class ModelDeployment:
     def options(self) -> dict[str, Any]:
         """The Serve options of the deployment, in the form that a Serve config file takes too."""
         return {
-            "ray_actor_options": self.resources.model_dump(),
+            "ray_actor_options": self.resources.ray_options(),
             "max_ongoing_requests": max(MAX_ONGOING_CHUNKS, self.config.batching.max_batch_size),
             "autoscaling_config": autoscaling(self.spec.name, self.config.autoscaling),
             "user_config": {"batching": self.config.batching.model_dump()},
@@ -48,16 +48,16 @@ class ModelDeployment:
     def bind(self, settings: Settings) -> serve.Application:
         """The deployment, ready to be part of an application."""
         deployment = serve.deployment(ModelReplica).options(name=self.spec.name, **self.options())
-        return deployment.bind(self.spec.file, settings.torch_threads, settings.log_level)
+        return deployment.bind(
+            self.spec.file, settings.torch_threads, settings.log_level, self.resources.dtype
+        )
 
 
 def find_deployments(settings: Settings, profile: str) -> dict[str, ModelDeployment]:
-    """Every model in `models/` with its config, under the profile `cpu` or `gpu`."""
+    """Every model in the settings' folders with its config, under the profile `cpu` or `gpu`."""
     found = {}
-    for name, spec in load_models(settings.root / "models").items():
-        if name == INGRESS:
-            raise ModelDefinitionError(f"{spec.place}: '{INGRESS}' is the name of the ingress deployment")
-        config = load_model_config(settings.root / "configs", name)
+    for name, spec in load_models(*settings.model_folders).items():
+        config = load_model_config(settings.model_configs(Path(spec.file).parent), name)
         resources = config.gpu if profile == "gpu" else config.cpu
         found[name] = ModelDeployment(spec=spec, config=config, resources=resources)
     return found

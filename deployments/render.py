@@ -4,11 +4,15 @@ Serve rebuilds an application, and restarts all its replicas, only when its `imp
 `runtime_env` change; a changed file under `configs/` it does not see at all. Rendered, every setting of every
 deployment stands in the config itself, under `deployments`, and Serve changes just the ones that differ: new
 batching settings are taken over while running, new resources restart the replicas of that model alone.
+
+What takes effect only in a new build goes into `args`: where the models are, and a fingerprint of their code
+and of what the builder hands to their replicas. A new, renamed or edited model file is deployed with that.
 """
 
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import sys
 import time
@@ -19,9 +23,11 @@ import httpx
 import yaml
 
 from deployments.app import AppArgs, build, resolve_profile
-from deployments.registry import INGRESS, find_deployments, ingress_options
+from deployments.registry import ModelDeployment, find_deployments, ingress_options
 from satellite.config import load_environment
 from satellite.errors import SatelliteError, Unavailable
+from satellite.model import INGRESS
+from satellite.registry import code_digest
 from satellite.settings import Settings
 
 DASHBOARD_TIMEOUT_S = 100
@@ -47,13 +53,30 @@ def render(config: dict[str, Any], settings: Settings, gpus: float) -> dict[str,
 
 
 def _render_app(app: dict[str, Any], settings: Settings, gpus: float) -> dict[str, Any]:
-    environment = load_environment(settings.root / "configs", AppArgs(**app.get("args", {})).environment)
+    args = AppArgs(**app.get("args", {}))
+    if args.models_path is not None:
+        settings = settings.model_copy(update={"models_path": tuple(args.models_path)})
+    environment = load_environment(settings.root / "configs", args.environment)
     models = find_deployments(settings, resolve_profile(settings, environment, gpus))
     options = {name: model.options() for name, model in models.items()}
     options[INGRESS] = ingress_options(environment.ingress, models)
     for given in app.get("deployments", []):
         options[given["name"]] = {**options.get(given["name"], {}), **given}
-    return {**app, "deployments": [{"name": name, **fields} for name, fields in options.items()]}
+    built = {
+        "models_path": [str(folder) for folder in settings.models_path],
+        "fingerprint": _fingerprint(settings, models),
+    }
+    return {
+        **app,
+        "args": {**app.get("args", {}), **built},
+        "deployments": [{"name": name, **fields} for name, fields in options.items()],
+    }
+
+
+def _fingerprint(settings: Settings, models: dict[str, ModelDeployment]) -> str:
+    dtypes = {name: model.resources.dtype for name, model in models.items()}
+    content = json.dumps([code_digest(*settings.model_folders), dtypes])
+    return hashlib.sha256(content.encode()).hexdigest()
 
 
 def cluster_gpus(dashboard_url: str) -> float:

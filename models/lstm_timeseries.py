@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, Field
 
 from models.nets.season import find_season
+from satellite.device import Device
 from satellite.errors import InvalidInput, ModelDefinitionError
 from satellite.model import ModelInput, register_model
 from satellite.series import Series
@@ -66,7 +67,7 @@ class LSTMTimeSeries:
         """Read and check the weights.
 
         Args:
-            device: "cpu" or "cuda".
+            device: "cpu" or "cuda"; a `Device` brings the type to compute in.
 
         Raises:
             ModelDefinitionError: the weights or their manifest are missing or damaged, or do not fit.
@@ -81,6 +82,7 @@ class LSTMTimeSeries:
         except (KeyError, TypeError, RuntimeError) as error:
             raise ModelDefinitionError(f"{folder}: the weights do not fit the network: {error}") from error
         self._net = net.eval()
+        self._device = Device.of(device)
         self._forecast = global_lstm.forecast_series
 
     def infer_batch(self, inputs: Sequence[ModelInput]) -> list[Output | Exception]:
@@ -91,7 +93,7 @@ class LSTMTimeSeries:
             return outcomes
         series, scales, seasons = zip(*(outcomes[place] for place in places), strict=True)
         steps = [inputs[place].config.forecast_steps for place in places]
-        quantiles = self._forecast(self._net, list(series), list(seasons), max(steps))
+        quantiles = self._forecast(self._net, list(series), list(seasons), max(steps), self._device)
         for place, scale, count, answer in zip(places, scales, steps, quantiles, strict=True):
             outcomes[place] = self._output(answer[:count] * scale)
         return outcomes

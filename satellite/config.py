@@ -8,6 +8,7 @@ from typing import Any, Literal, TypeVar
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from satellite.device import DType
 from satellite.errors import ConfigError
 
 C = TypeVar("C", bound=BaseModel)
@@ -18,10 +19,17 @@ class _Config(BaseModel):
 
 
 class Resources(_Config):
-    """What one replica asks Ray for. Fractions share a CPU or GPU."""
+    """What one replica asks Ray for, and how it computes there. Fractions share a CPU or GPU."""
 
     num_cpus: float = Field(default=0.25, ge=0)
     num_gpus: float = Field(default=0, ge=0)
+    dtype: DType = Field(
+        default="float32", description="What `satellite.device.Device.autocast` lets a network compute in."
+    )
+
+    def ray_options(self) -> dict[str, float]:
+        """The part that Ray reads."""
+        return self.model_dump(include={"num_cpus", "num_gpus"})
 
 
 class Batching(_Config):
@@ -124,8 +132,8 @@ def load_yaml(path: Path, schema: type[C]) -> C:
 
 
 def load_model_config(configs: Path, name: str) -> ModelConfig:
-    """The config of one model; the defaults if it has no file."""
-    path = configs / "models" / f"{name}.yaml"
+    """The config of one model, `NAME.yaml` in the folder `configs`; the defaults if it has no file."""
+    path = configs / f"{name}.yaml"
     return load_yaml(path, ModelConfig) if path.exists() else ModelConfig()
 
 

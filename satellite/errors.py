@@ -27,6 +27,7 @@
     │   ├── InvalidInput                  422 invalid_input       (the model refused this input)
     │   ├── ModelFailed                   500 model_failed        (the model raised)
     │   ├── InvalidOutput                 500 invalid_output      (the model broke its contract)
+    │   ├── OutOfMemory                   413 out_of_memory       (it does not fit, even alone)
     │   ├── TransientFailure              503 transient_failure   (the model raised what it calls retryable)
     │   ├── ReplicaDied                   503 replica_died
     │   ├── LeaseLost                     503 lease_lost          (the ingress that held the job was lost)
@@ -226,6 +227,12 @@ class InvalidOutput(InferenceError):
     """The model answered with something its contract forbids."""
 
     status, code, title = 500, "invalid_output", "The model's answer is not valid"
+
+
+class OutOfMemory(InferenceError):
+    """This input alone needs more memory than the replica has."""
+
+    status, code, title = 413, "out_of_memory", "The input does not fit into memory"
 
 
 class TransientFailure(InferenceError):

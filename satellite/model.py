@@ -45,6 +45,8 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 from satellite.errors import ModelDefinitionError
 
 MAX_NAME_LENGTH = 63
+# The deployment in front of the models; each model's deployment has the model's name.
+INGRESS = "Ingress"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -150,14 +152,21 @@ def register_model(name: str) -> Callable[[_M], _M]:
     return decorate
 
 
+def name_problem(name: str) -> str:
+    """What is wrong with a model's name; empty if nothing is."""
+    if not (name.replace("_", "a").replace("-", "a").isalnum() and name.isascii() and name[0].isalpha()):
+        return f"model name {name!r}: a letter, then letters, digits, '_' or '-'"
+    if len(name) > MAX_NAME_LENGTH:
+        return f"model name {name!r} is longer than {MAX_NAME_LENGTH} characters"
+    return f"'{INGRESS}' is the name of the ingress deployment" if name == INGRESS else ""
+
+
 def _check(name: str, cls: type, file: str, line: int) -> ModelSpec:
     def fail(problem: str) -> ModelDefinitionError:
         return ModelDefinitionError(f"{file}:{line}: {problem}")
 
-    if not (name.replace("_", "a").replace("-", "a").isalnum() and name.isascii() and name[0].isalpha()):
-        raise fail(f"model name {name!r}: a letter, then letters, digits, '_' or '-'")
-    if len(name) > MAX_NAME_LENGTH:
-        raise fail(f"model name {name!r} is longer than {MAX_NAME_LENGTH} characters")
+    if problem := name_problem(name):
+        raise fail(problem)
     for method, parameter in (("load", "device"), ("infer_batch", "inputs")):
         function = getattr(cls, method, None)
         if not callable(function):

@@ -3,32 +3,56 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+import math
+import time
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import orjson
 from pydantic import BaseModel, ValidationError
 
 from satellite.batching import Outcome
-from satellite.errors import InferenceError, InvalidInput, InvalidOutput, ModelFailed, TransientFailure
+from satellite.device import Device, explain_load_failure, free_memory, is_out_of_memory
+from satellite.errors import (
+    InferenceError,
+    InvalidInput,
+    InvalidOutput,
+    ModelFailed,
+    OutOfMemory,
+    TransientFailure,
+)
 from satellite.model import Model, ModelInput, ModelSpec
 
 logger = logging.getLogger(__name__)
 
 
+# For how long batches stay small after one did not fit: who shares the GPU may have needed it for a moment.
+SMALL_BATCHES_S = 60.0
+
+
 class BatchRunner:
     """A loaded model behind the rule "one outcome per input, whatever the model does"."""
 
-    def __init__(self, spec: ModelSpec, device: str) -> None:
+    def __init__(self, spec: ModelSpec, device: str, *, clock: Callable[[], float] = time.monotonic) -> None:
         """Load the model on `device` and warm it up on its own example.
 
         Raises:
+            EnvironmentProblem: the model did not load because torch cannot use the GPU.
             Exception: whatever `load` or the example raised. A replica that cannot answer its own example
                 must not start.
         """
         self.spec = spec
+        self._clock = clock
+        self._fits: float = math.inf  # inputs, of a batch that ran out of memory and was halved
+        self._fits_until_s = 0.0
         self._model: Model = spec.cls()
-        self._model.load(device)
+        device = Device.of(device)
+        try:
+            self._model.load(device)
+        except Exception as error:
+            if problem := explain_load_failure(device):
+                raise problem from error
+            raise
         example = spec.cls.example
         (outcome,) = self.run([(to_json(example["data"]), to_json(example.get("config", {})))])
         if outcome.error is not None:
@@ -56,23 +80,46 @@ class BatchRunner:
                 outcomes.append(None)
             except ValidationError as error:
                 outcomes.append(Outcome(error=InvalidInput(str(error))))
-        answers = iter(self._bisect(inputs))
+        answers = iter(self.infer(inputs))
         return [next(answers) if outcome is None else outcome for outcome in outcomes]
+
+    def infer(self, inputs: Sequence[ModelInput]) -> list[Outcome]:
+        """As `run`, of inputs that are validated; in pieces, while batches of this size do not fit."""
+        if self._clock() > self._fits_until_s:
+            self._fits = math.inf
+        outcomes: list[Outcome] = []
+        while len(outcomes) < len(inputs):
+            start = len(outcomes)
+            outcomes += self._bisect(inputs[start : int(min(start + self._fits, len(inputs)))])
+        return outcomes
 
     def _bisect(self, inputs: Sequence[ModelInput]) -> list[Outcome]:
         """Run the inputs together; if that raises, run each half, until only the culprit fails."""
-        if not inputs:
-            return []
         try:
             outputs = self._model.infer_batch(inputs)
             if len(outputs) != len(inputs):
                 raise InvalidOutput(f"the model answered {len(inputs)} inputs with {len(outputs)} outputs")
+            return [self._outcome(output) for output in outputs]
         except Exception as error:
+            ran_out = is_out_of_memory(error)
             if len(inputs) == 1:
+                if ran_out:
+                    self._fits = math.inf  # the others are not to blame
                 return [Outcome(error=self._as_inference_error(error))]
-            middle = len(inputs) // 2
-            return self._bisect(inputs[:middle]) + self._bisect(inputs[middle:])
-        return [self._outcome(output) for output in outputs]
+        # Here the error is gone, and with it the frames that held on to what the batch had allocated.
+        middle = len(inputs) // 2
+        if ran_out:
+            self._shrink(middle)
+            return self.infer(inputs)
+        return self._bisect(inputs[:middle]) + self._bisect(inputs[middle:])
+
+    def _shrink(self, fits: int) -> None:
+        free_memory()
+        self._fits, self._fits_until_s = fits, self._clock() + SMALL_BATCHES_S
+        logger.warning(
+            "A batch did not fit into memory and is halved.",
+            extra={"action": "batch_halved", "model": self.spec.name, "fits": fits},
+        )
 
     def _outcome(self, output: BaseModel | Exception) -> Outcome:
         if isinstance(output, Exception):
@@ -86,13 +133,23 @@ class BatchRunner:
             text = output.model_dump_json().encode()
         except Exception as error:
             return Outcome(error=InvalidOutput(f"the model's answer cannot be written as JSON: {error}"))
-        if b"null" in text and not _all_finite(output.model_dump()):
+        if b"null" in text and not all_finite(output.model_dump()):
             return Outcome(error=InvalidOutput("the model's answer holds NaN or infinity"))
         return Outcome(output=text)
 
     def _as_inference_error(self, error: Exception) -> InferenceError:
         if isinstance(error, InferenceError):
             return error
+        if is_out_of_memory(error):
+            logger.warning(
+                "An input does not fit into memory, even alone.",
+                exc_info=error,
+                extra={"action": "out_of_memory", "model": self.spec.name},
+            )
+            return OutOfMemory(
+                f"{self.spec.name} ran out of memory on this input alone; send a smaller one, or give the "
+                "model's replicas more memory"
+            )
         if isinstance(error, self.spec.retryable):
             return TransientFailure(f"{self.spec.name} raised {type(error).__name__}: {error}")
         logger.error(
@@ -108,11 +165,12 @@ def to_json(value: Any) -> str:
     return orjson.dumps(value).decode()
 
 
-def _all_finite(value: Any) -> bool:
+def all_finite(value: Any) -> bool:
+    """Whether no number in a dumped model is NaN or infinity."""
     if isinstance(value, float):
         return value - value == 0.0
     if isinstance(value, dict):
-        return all(_all_finite(v) for v in value.values())
+        return all(all_finite(v) for v in value.values())
     if isinstance(value, (list, tuple)):
-        return all(_all_finite(v) for v in value)
+        return all(all_finite(v) for v in value)
     return True

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import Field, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 REPO_ROOT = Path(__file__).resolve().parent.parent
 
@@ -32,6 +32,12 @@ class Settings(BaseSettings):
 
     home: Path = Field(default_factory=default_home, description="One folder for all data and logs.")
     root: Path = Field(default=REPO_ROOT, description="The folder that holds configs/ and serve_config.yaml.")
+
+    models_path: Annotated[tuple[Path, ...], NoDecode] = Field(
+        default=(),
+        description="Further folders of models, beside models/; several as in PATH. Their configs lie in "
+        "the folder's own configs/.",
+    )
 
     database_url: str | None = Field(
         default=None, description="PostgreSQL 15+; unset: an embedded one is started."
@@ -89,6 +95,24 @@ class Settings(BaseSettings):
     )
     torch_threads: int = Field(default=1, ge=1, description="Threads of torch in each CPU replica.")
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+
+    @field_validator("models_path", mode="before")
+    @classmethod
+    def _split_models_path(cls, value: Any) -> Any:
+        if not isinstance(value, str):
+            return value
+        # Absolute, as what was started here may run in another folder.
+        return tuple(Path(part).expanduser().absolute() for part in value.split(os.pathsep) if part)
+
+    @property
+    def model_folders(self) -> tuple[Path, ...]:
+        """Where models are looked for: `models/` of the root, then the folders of `models_path`."""
+        return (self.root / "models", *self.models_path)
+
+    def model_configs(self, folder: Path) -> Path:
+        """Where the configs of the models in `folder` lie, as `NAME.yaml`."""
+        at_home = folder.resolve() == (self.root / "models").resolve()
+        return self.root / "configs" / "models" if at_home else folder / "configs"
 
     @property
     def api_url(self) -> str:

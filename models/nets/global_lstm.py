@@ -27,6 +27,7 @@ from models.nets.windows import (
     Windows,
     make_windows,
 )
+from satellite.device import Device
 
 QUANTILES = (0.1, 0.5, 0.9)
 
@@ -92,15 +93,16 @@ class GlobalLSTM(nn.Module):
 
 
 def forecast_series(
-    net: GlobalLSTM, series: list[NDArray[np.float64]], seasons: list[int], steps: int
+    net: GlobalLSTM, series: list[NDArray[np.float64]], seasons: list[int], steps: int, device: Device
 ) -> NDArray[np.float64]:
     """Pad series of any lengths into one batch, forecast them, and bring the quantiles back.
 
     Args:
-        net: the network; the batch goes where its weights are.
+        net: the network.
         series: one array of about unit size for each row, at least 4 points.
         seasons: points in a season for each row; 1 for none; at most two thirds of the row's length.
         steps: how many steps ahead, the same for all rows.
+        device: where the network's weights are, and what it may compute in.
 
     Returns:
         (rows, steps, 3) float64: the quantiles 0.1, 0.5 and 0.9.
@@ -111,14 +113,10 @@ def forecast_series(
     values = np.zeros((len(series), max(lengths)))
     for row, points in zip(values, series, strict=True):
         row[: len(points)] = points
-    device = net.state.weight.device
-    quantiles = forecast(
-        net,
-        torch.from_numpy(values).to(device),
-        torch.tensor(lengths, device=device),
-        torch.tensor(seasons, device=device),
-        steps,
-    )
+    batch = torch.from_numpy(values), torch.tensor(lengths), torch.tensor(seasons)
+    # Only matrix products become less exact: features, and what is made of the answers, stay in float64.
+    with device.autocast():
+        quantiles = forecast(net, *map(device.put, batch), steps)
     return quantiles.cpu().numpy()
 
 

@@ -203,6 +203,36 @@ def models() -> None:
         inference.models(load_settings())
 
 
+@app.command("new-model")
+def new_model(
+    name: Annotated[str, typer.Argument(help="What callers will put in `model_name`.")],
+    into: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder; default: the first of SATELLITE_MODELS_PATH, else models/ of this checkout."
+        ),
+    ] = None,
+) -> None:
+    """Write a model that works, its test and its config, for you to change."""
+    with foreseen_errors():
+        from satellite.cli import new_model as action
+
+        action.create(load_settings(), name, into)
+
+
+@app.command("check-model")
+def check_model(
+    name: Annotated[str, typer.Argument(help="The model's name, or its file `x.py`.")],
+    device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
+    as_json: AsJson = False,
+) -> None:
+    """Hold a model to its contract, and measure it. Exit code 0: it holds, 1: it does not."""
+    with foreseen_errors():
+        from satellite.cli import check_model as view
+
+        raise typer.Exit(view.run(load_settings(), name, device=device, as_json=as_json))
+
+
 @app.command()
 def jobs(
     model: Annotated[str | None, typer.Option("--model", help="Only of this model.")] = None,

@@ -18,6 +18,11 @@ from satellite.settings import Settings
 TIMEOUT_S = 120
 
 
+def model_variables(settings: Settings) -> dict[str, str]:
+    """Where the models are, for a process that may run in another folder than this one."""
+    return {"SATELLITE_MODELS_PATH": os.pathsep.join(map(str, settings.models_path))}
+
+
 class Rendering:
     """A Serve config on its way to being rendered. Use it in `with`, so that its process never stays behind.
 
@@ -38,7 +43,7 @@ class Rendering:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
-            env={**os.environ, "SATELLITE_ROOT": str(settings.root)},
+            env={**os.environ, **model_variables(settings), "SATELLITE_ROOT": str(settings.root)},
             cwd=settings.root,
         )
         assert self._process.stdin is not None

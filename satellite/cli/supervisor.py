@@ -28,7 +28,7 @@ from satellite.cli.console import load_settings
 from satellite.cli.embedded import EmbeddedPostgres, EmbeddedRedis, Secrets
 from satellite.cli.processes import RUN_ID_VARIABLE, find_run, send, stop_all, stop_run, tree
 from satellite.cli.ray_head import RayHead, free_ports, session_folder
-from satellite.cli.rendering import Rendering
+from satellite.cli.rendering import Rendering, model_variables
 from satellite.cli.state import EXIT_LOCKED, Part, Paths, ProcessRef, State, lock_home, write_state
 from satellite.errors import EnvironmentProblem, SatelliteError
 from satellite.settings import Settings
@@ -86,6 +86,7 @@ class Supervisor:
                 "SATELLITE_HOME": str(self.paths.home),
                 "SATELLITE_DATABASE_URL": database_url,
                 "SATELLITE_REDIS_URL": redis_url,
+                **model_variables(settings),
             },
             import_folders=[settings.root, config_file.parent],
         )

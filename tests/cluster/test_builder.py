@@ -1,19 +1,19 @@
 """The builder and the rendered config, without a cluster: profiles, options, validation."""
 
-from dataclasses import replace
+import shutil
 
 import pytest
 import yaml
 from pydantic import ValidationError
 
-from deployments import registry
 from deployments.app import AppArgs, resolve_profile
 from deployments.registry import autoscaling, find_deployments
 from deployments.render import render
 from satellite.config import EnvironmentConfig
-from satellite.errors import ConfigError, ModelDefinitionError
-from satellite.registry import load_model
+from satellite.errors import ConfigError
+from satellite.model import forget
 from satellite.settings import REPO_ROOT, Settings
+from tests.system import edit_yaml
 
 CONFIG = yaml.safe_load((REPO_ROOT / "serve_config.yaml").read_text())
 
@@ -73,11 +73,33 @@ def test_other_applications_are_left_alone():
     assert render({**CONFIG, "applications": [other]}, Settings(), 0)["applications"] == [other]
 
 
-def test_a_model_may_not_take_the_name_of_the_ingress(monkeypatch):
-    spec = replace(load_model(REPO_ROOT / "models" / "moving_average.py"), name="Ingress")
-    monkeypatch.setattr(registry, "load_models", lambda folder: {"Ingress": spec})
-    with pytest.raises(ModelDefinitionError, match=r"moving_average\.py:\d+: 'Ingress' is the name"):
-        find_deployments(Settings(), "cpu")
+def test_what_needs_a_new_build_changes_the_arguments_and_nothing_else_does(tmp_path, request):
+    shutil.copytree(REPO_ROOT / "configs", tmp_path / "configs")
+    model, mine = tmp_path / "models" / "built.py", tmp_path / "mine"
+    model.parent.mkdir()
+    mine.mkdir()
+    text = (REPO_ROOT / "models" / "moving_average.py").read_text()
+    model.write_text(text.replace('"moving_average"', '"built"'))
+    request.addfinalizer(lambda: forget("built"))
+
+    def args(*folders):
+        (app,) = render(CONFIG, Settings(root=tmp_path, models_path=folders), 0)["applications"]
+        return app["args"]
+
+    config = tmp_path / "configs" / "models" / "built.yaml"
+    config.write_text("{batching: {}, cpu: {}}")
+    seen = [args()]
+    edit_yaml(config, lambda c: c["batching"].update(batch_wait_timeout_s=0.5))
+    edit_yaml(config, lambda c: c["cpu"].update(num_cpus=0.2))
+    assert args() == seen[0]
+    edit_yaml(config, lambda c: c["cpu"].update(dtype="bfloat16"))
+    seen.append(args())
+    with model.open("a") as file:
+        file.write("# another line\n")
+    seen += [args(), args(mine)]
+    assert len({a["fingerprint"] for a in seen[:3]}) == 3
+    assert seen[3] == {**seen[2], "models_path": [str(mine)], "fingerprint": seen[3]["fingerprint"]}
+    assert AppArgs(**seen[3]).models_path == [mine]
 
 
 def test_unknown_arguments_and_autoscaling_fields_are_refused():

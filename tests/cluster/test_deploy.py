@@ -115,6 +115,32 @@ def test_a_dropped_model_file_is_deployed_and_documented(system):
     assert "last_value.Output" in httpx.get(f"{system.url}/openapi.json").json()["components"]["schemas"]
 
 
+def test_a_model_of_another_folder_is_written_deployed_edited_and_removed(system, tmp_path, monkeypatch):
+    def predict():
+        body = {"model_name": "my_own", "data": [1, 2, 3, 7], "config": {"forecast_steps": 2}}
+        return httpx.post(f"{system.url}{PREDICT}", json=body).json()["result"]
+
+    # The running cluster knows nothing of the folder: `deploy` tells it.
+    monkeypatch.setitem(system.env, "SATELLITE_MODELS_PATH", str(tmp_path))
+    system.run("new-model", "my_own")
+    system.run("check-model", "my_own")
+    edit_yaml(tmp_path / "configs/my_own.yaml", lambda c: c["batching"].update(max_batch_size=3))
+    system.run("deploy")
+    assert predict() == {"forecast": [7.0, 7.0]}
+    assert batching(system, "my_own")["max_batch_size"] == 3
+
+    path = tmp_path / "my_own.py"
+    path.write_text(path.read_text().replace("[data[-1]]", "[sum(data)]"))
+    system.run("deploy")
+    assert predict() == {"forecast": [13.0, 13.0]}
+
+    # The number of models stays the same, and with it all else that Serve would build again for.
+    path.write_text(path.read_text().replace('"my_own"', '"renamed"'))
+    system.run("deploy")
+    assert {"moving_average", "renamed"} <= set(system.replicas())
+    assert "my_own" not in system.replicas()
+
+
 async def test_a_batch_of_large_inputs_and_results_gets_through(system):
     """8 of 1.1 MB each way: more than gRPC lets through unless it is told to."""
     body = {"model_name": "last_value", "data": [number + 0.123456 for number in range(90_000)]}

@@ -13,13 +13,13 @@ def test_the_shipped_files_are_valid_and_belong_to_a_model():
     names = {path.stem for path in (CONFIGS / "models").glob("*.yaml")}
     assert names <= {path.stem for path in (REPO_ROOT / "models").glob("*.py")}
     for name in names:
-        load_model_config(CONFIGS, name)
+        load_model_config(CONFIGS / "models", name)
     for path in (CONFIGS / "environments").glob("*.yaml"):
         load_environment(CONFIGS, path.stem)
 
 
 def test_a_model_without_a_file_gets_the_contract():
-    assert load_model_config(CONFIGS, "no_such_file").batching == Batching(
+    assert load_model_config(CONFIGS / "models", "no_such_file").batching == Batching(
         max_batch_size=8, batch_wait_timeout_s=2.0, flush="window"
     )
 
