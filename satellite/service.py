@@ -47,7 +47,7 @@ class _New:
 
     came_at_s: float
     submission: Submission
-    request: ValidRequest
+    request: ValidRequest[str]
     job: Job
 
 
@@ -264,7 +264,7 @@ class Service:
             WaitTimeout: no answer within `wait_s`.
         """
         created_at, began = datetime.now(UTC), time.monotonic()
-        request = PredictRequest(self.catalog.find(model_name).validate(data, config))
+        request = PredictRequest(self.catalog.find(model_name).validate_unstored(data, config))
         queue = self.queues[model_name]
         queue.admit()
         queue.put(request)
