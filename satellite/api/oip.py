@@ -88,9 +88,9 @@ async def model_metadata(request: Request, model_name: str, model_version: str =
 async def model_ready(request: Request, model_name: str, model_version: str = "") -> dict[str, Any]:
     """200 if the model has a running replica."""
     context = context_of(request)
-    entry = _find(context, model_name, model_version)
-    _ensure_ready(entry.spec.name, context)
-    return {"name": entry.spec.name, "ready": True}
+    _find(context, model_name, model_version)
+    _ensure_ready(model_name, context)
+    return {"name": model_name, "ready": True}
 
 
 @router.get(f"{_MODEL}/config")
@@ -140,7 +140,7 @@ async def infer(request: Request, model_name: str, model_version: str = "") -> R
     outputs = signature.select(None if asked.outputs is None else list(asked.outputs))
     wait_s, config = _wait_and_config(asked.parameters, entry, context)
     rows = _valid_rows(asked, signature, entry, config)
-    answers = await while_connected(request, _compute(context, entry, rows, wait_s))
+    answers = await while_connected(request, _compute(context, model_name, rows, wait_s))
     return _answer(asked, entry, outputs, answers, headers.get(b"accept-encoding", b"").decode("latin-1"))
 
 
@@ -169,10 +169,10 @@ def _valid_rows(
 
 
 async def _compute(
-    context: ApiContext, entry: CatalogEntry, rows: Sequence[ValidRequest[str | Tensor]], wait_s: float
+    context: ApiContext, model_name: str, rows: Sequence[ValidRequest[str | Tensor]], wait_s: float
 ) -> list[tuple[Outcome, Batch]]:
     try:
-        return await context.service.predict_rows(entry.spec.name, rows, wait_s=wait_s)
+        return await context.service.predict_rows(model_name, rows, wait_s=wait_s)
     except WaitTimeout as error:
         raise WaitTimeout(f"{error.detail}; raise the parameter timeout (microseconds)") from None
 
