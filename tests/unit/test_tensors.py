@@ -4,7 +4,7 @@ from typing import Annotated
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import AfterValidator, Field, TypeAdapter, ValidationError
 
@@ -31,12 +31,14 @@ def valid(adapter, value):
     return True
 
 
+@settings(max_examples=60)
 @given(st.lists(EDGES | st.floats(-10, 10), max_size=6))
 def test_an_array_passes_where_its_list_passes(numbers):
     adapter = TypeAdapter(Series)
     assert NumericInput.of(adapter).fits(np.array(numbers, np.float64)) == valid(adapter, numbers)
 
 
+@settings(max_examples=60)
 @given(st.integers(0, 4), st.integers(0, 3), st.data())
 def test_an_array_of_two_dimensions_too(rows, columns, data):
     adapter = TypeAdapter(Grid)
@@ -66,6 +68,7 @@ def test_other_inputs_are_left_to_their_schema(other):
     assert NumericInput.of(TypeAdapter(other)) is None
 
 
+@settings(max_examples=40)
 @given(st.lists(st.floats(-1e30, 1e30), min_size=1, max_size=20))
 def test_a_tensor_keeps_every_bit(numbers):
     assert unpack(pack(numbers)).tolist() == numbers
