@@ -124,7 +124,7 @@ class ModelReplica:
             InvalidRequest: `data` or `config` do not fit the model's schema.
             InferenceError: the model could not answer.
         """
-        request = CatalogEntry(spec=self._spec, config=ModelConfig()).validate(data, config)
+        request = CatalogEntry(spec=self._spec, config=ModelConfig()).validate_unstored(data, config)
         result = await self.run_chunk(Chunk([(request.data, request.config)], flush))
         outcome: Outcome = result.outcomes[0]
         if outcome.error is not None:

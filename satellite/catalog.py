@@ -3,27 +3,32 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Generic, TypeVar
 
+import numpy as np
 import orjson
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
+from satellite.batching import Tensor
 from satellite.config import ModelConfig
 from satellite.errors import InvalidRequest, ModelNotFound
 from satellite.model import ModelSpec
+from satellite.tensors import pack
+
+D = TypeVar("D", bound=str | Tensor)
 
 # A request with 4,096 wrong points has one problem, not 4,096.
 MAX_ERRORS = 10
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ValidRequest:
-    """A request that has passed its model's schema, as JSON."""
+class ValidRequest(Generic[D]):
+    """A request that has passed its model's schema."""
 
-    data: str
+    data: D  # as JSON, or as an array of numbers
     config: str  # defaults filled in
     size_bytes: int  # of both
 
@@ -35,17 +40,33 @@ class CatalogEntry:
     spec: ModelSpec
     config: ModelConfig
 
-    def validate(self, data: Any, config: dict[str, Any]) -> ValidRequest:
+    def validate(self, data: Any, config: dict[str, Any]) -> ValidRequest[str]:
         """Check `data` and `config` (JSON values) against the model's `Input` and `Config`.
 
         Raises:
             InvalidRequest: with a pointer to each place that does not fit.
         """
-        # JSON mode, strictly: "1.5" is not a number and true is not 1, but an enum may come as its text.
-        data_json = _dump(data, "data")
+        return self._validate(data, config, self._as_json)
+
+    def validate_unstored(self, data: Any, config: dict[str, Any]) -> ValidRequest[str | Tensor]:
+        """The same for a request that nobody will keep: its input need not be JSON.
+
+        Args:
+            data: the input, as JSON values or as an array of numbers.
+            config: the config, as JSON values.
+
+        Raises:
+            InvalidRequest: with a pointer to each place that does not fit.
+        """
+        return self._validate(data, config, self._as_tensor)
+
+    def _validate(
+        self, data: Any, config: dict[str, Any], check: Callable[[Any], tuple[D, int]]
+    ) -> ValidRequest[D]:
         problems: list[dict[str, str]] = []
+        checked: tuple[D, int] | None = None
         try:
-            self.spec.input.validate_json(data_json, strict=True)
+            checked = check(data)
         except ValidationError as error:
             problems += self._problems(error, "data")
         config_json = "{}"
@@ -55,15 +76,41 @@ class CatalogEntry:
             ).model_dump_json()
         except ValidationError as error:
             problems += self._problems(error, "config")
-        if problems:
+        if checked is None or problems:
             first = problems[0]
             raise InvalidRequest(
                 f"{first['pointer']}: {first['detail']}. "
                 f"GET /api/v1/models/{self.spec.name} shows the schema and an example.",
                 errors=problems,
             )
-        size_bytes = len(data_json) + len(config_json)
-        return ValidRequest(data=data_json.decode(), config=config_json, size_bytes=size_bytes)
+        return ValidRequest(data=checked[0], config=config_json, size_bytes=checked[1] + len(config_json))
+
+    def _as_json(self, data: Any) -> tuple[str, int]:
+        data_json = _dump(data, "data")
+        if not self._are_numbers(data):
+            # JSON mode, strictly: "1.5" is not a number and true is not 1, but an enum may come as its text.
+            self.spec.input.validate_json(data_json, strict=True)
+        return data_json.decode(), len(data_json)
+
+    def _as_tensor(self, data: Any) -> tuple[str | Tensor, int]:
+        rules = self.spec.numeric
+        if isinstance(data, np.ndarray):
+            if rules is not None and rules.fits(data) and (tensor := pack(data)):
+                return tensor, len(tensor.data)
+            data = data.tolist()
+        elif self._are_numbers(data) and (tensor := pack(data)):
+            return tensor, len(tensor.data)
+        return self._as_json(data)
+
+    def _are_numbers(self, data: Any) -> bool:
+        """Whether the input is what a numeric one should be. As lists it is checked faster than as JSON."""
+        if self.spec.numeric is None:
+            return False
+        try:
+            self.spec.input.validate_python(data, strict=True)
+        except ValidationError:
+            return False  # why not, JSON mode says in JSON's words
+        return True
 
     def _problems(self, error: ValidationError, root: str) -> list[dict[str, str]]:
         found = error.errors(include_url=False, include_input=False)

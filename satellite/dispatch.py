@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Protocol
 
-from satellite.batching import Chunk, ChunkResult, FlushReason, Outcome
+from satellite.batching import Chunk, ChunkResult, FlushReason, Outcome, Tensor
 from satellite.config import Batching
 from satellite.errors import InferenceError, QueueFull, ReplicaDied
 from satellite.jobs import MAX_PRIORITY, PRIORITY_STEP
@@ -48,12 +48,16 @@ _RECENT = 0.3
 class Request(Protocol):
     """What the queue holds: something to compute that wants to hear what became of it."""
 
-    data: str  # JSON
     config: str  # JSON
-    size_bytes: int  # of both
+    size_bytes: int  # of its data and config
     level: int  # its priority, 0 to 9, or SYNC
     urgent: FlushReason | None  # must not wait for a batch to fill, and why
     suspect: bool  # a replica died under it: it may be the cause, so it shares no batch
+
+    @property
+    def data(self) -> str | Tensor:
+        """Its input, as JSON or as an array of numbers."""
+        ...
 
     def is_wanted(self) -> bool:
         """Whether it shall still run. Asked last thing before it is handed over; if not, it is dropped."""

@@ -37,12 +37,13 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar, Protocol, TypeVar, cast
 
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from satellite.errors import ModelDefinitionError
+from satellite.tensors import NumericInput
 
 MAX_NAME_LENGTH = 63
 # The deployment in front of the models; each model's deployment has the model's name.
@@ -89,6 +90,10 @@ class ModelSpec:
     file: str
     line: int
     input: TypeAdapter[Any]
+    numeric: NumericInput | None = field(init=False)  # set if `input` is an array of numbers and nothing more
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "numeric", NumericInput.of(self.input))
 
     @property
     def retryable(self) -> tuple[type[Exception], ...]:

@@ -7,7 +7,7 @@ import time
 from typing import TYPE_CHECKING
 from uuid import UUID
 
-from satellite.batching import FlushReason, Outcome
+from satellite.batching import FlushReason, Outcome, Tensor
 from satellite.catalog import ValidRequest
 from satellite.dispatch import SYNC, Batch
 from satellite.errors import WaitTimeout
@@ -112,7 +112,7 @@ class PredictRequest:
     urgent: FlushReason | None = FlushReason.FLUSH
     suspect = False
 
-    def __init__(self, request: ValidRequest) -> None:
+    def __init__(self, request: ValidRequest[str | Tensor]) -> None:
         self.data = request.data
         self.config = request.config
         self.size_bytes = request.size_bytes

@@ -23,10 +23,10 @@ from uuid import UUID
 
 import orjson
 
-from satellite.batching import FlushReason
+from satellite.batching import FlushReason, Outcome, Tensor
 from satellite.catalog import Catalog, ValidRequest
-from satellite.dispatch import ModelQueue
-from satellite.errors import IdempotencyConflict, SatelliteError, StoreUnavailable
+from satellite.dispatch import Batch, ModelQueue
+from satellite.errors import IdempotencyConflict, SatelliteError, StoreUnavailable, WaitTimeout
 from satellite.events import EventHub, Wake
 from satellite.feed import Feed
 from satellite.held import HeldJobs, error_json
@@ -47,7 +47,7 @@ class _New:
 
     came_at_s: float
     submission: Submission
-    request: ValidRequest
+    request: ValidRequest[str]
     job: Job
 
 
@@ -264,7 +264,7 @@ class Service:
             WaitTimeout: no answer within `wait_s`.
         """
         created_at, began = datetime.now(UTC), time.monotonic()
-        request = PredictRequest(self.catalog.find(model_name).validate(data, config))
+        request = PredictRequest(self.catalog.find(model_name).validate_unstored(data, config))
         queue = self.queues[model_name]
         queue.admit()
         queue.put(request)
@@ -290,6 +290,37 @@ class Service:
             },
             option=orjson.OPT_UTC_Z,
         )
+
+    async def predict_rows(
+        self, model_name: str, requests: Sequence[ValidRequest[str | Tensor]], *, wait_s: float
+    ) -> list[tuple[Outcome, Batch]]:
+        """Compute requests that came together, without storing anything.
+
+        Returns:
+            For each what came of it, and how it was computed.
+
+        Raises:
+            QueueFull: none was accepted.
+            WaitTimeout: not all were computed within `wait_s`; those that still wait are dropped.
+        """
+        began = time.monotonic()
+        queue = self.queues[model_name]
+        queue.admit(len(requests))
+        waiting = [PredictRequest(request) for request in requests]
+        for request in waiting:
+            queue.put(request)
+        try:
+            async with asyncio.timeout(wait_s):
+                answers = [await request.answer for request in waiting]
+        except TimeoutError:
+            raise WaitTimeout(f"no answer within {wait_s:g} s", retry_after_s=1) from None
+        finally:
+            for request in waiting:
+                request.answer.cancel()
+        for outcome, _ in answers:
+            status = JobStatus.SUCCEEDED if outcome.error is None else JobStatus.FAILED
+            self._metrics.predict_finished(model_name, status, time.monotonic() - began)
+        return answers
 
     async def start(self) -> None:
         """Take up the lease, and begin to look after waiting jobs and those of ingresses that were lost."""

@@ -11,7 +11,7 @@ from starlette.routing import BaseRoute
 from starlette.types import Receive, Scope, Send
 
 from satellite import __version__
-from satellite.api import events, health, inference, jobs, models, openapi, problems, websocket
+from satellite.api import events, health, inference, jobs, models, oip, openapi, problems, websocket
 from satellite.api.context import ApiContext
 from satellite.api.hot import ROUTE_NAMES, HotRoutes
 from satellite.api.middleware import RequestMiddleware
@@ -21,7 +21,8 @@ _PAGE = Path(__file__).parent / "page.html"
 DESCRIPTION = """
 Submit a job, get an id at once, read the result later or watch it arrive.
 
-Errors are RFC 9457 problems: decide by `code`, read `detail`, quote `request_id`.
+Errors are RFC 9457 problems: decide by `code`, read `detail`, quote `request_id`. Those of `/v2` have the
+form of the Open Inference Protocol, `{"error": "..."}`.
 Live events come as server-sent events from `/api/v1/events`, and over the WebSocket at `/api/v1/ws`.
 """
 
@@ -57,6 +58,10 @@ def _fastapi(context: ApiContext) -> FastAPI:
             {"name": "inference", "description": "Submit jobs, read results, predict."},
             {"name": "jobs", "description": "List, explain, cancel, repeat and watch jobs."},
             {"name": "models", "description": "What can be asked."},
+            {
+                "name": "open inference protocol",
+                "description": "The models as KServe's and Triton's clients know them.",
+            },
             {"name": "health", "description": "How the system is."},
         ],
     )
@@ -67,6 +72,7 @@ def _fastapi(context: ApiContext) -> FastAPI:
     app.include_router(jobs.router)
     app.include_router(events.router)
     app.include_router(models.router)
+    app.include_router(oip.router)
     app.include_router(health.router)
     app.include_router(websocket.router)
     app.add_api_route("/", _page, include_in_schema=False)

@@ -32,11 +32,11 @@ class InferenceBody:
     job_fields: tuple[str, ...] = ()  # those given that only a stored job has
 
 
-async def read_body(request: Request, max_bytes: int) -> bytes:
-    """Read a JSON body.
+async def read_body(request: Request, max_bytes: int, *, only_json: bool = True) -> bytes:
+    """Read a body.
 
     Raises:
-        UnsupportedMediaType: it has another content type.
+        UnsupportedMediaType: it has to be JSON and has another content type.
         BodyTooLarge: it is larger than `max_bytes`. What is announced as too large is not read at all, and
             what turns out to be is not read to its end.
         ClientClosed: the caller hung up.
@@ -44,7 +44,7 @@ async def read_body(request: Request, max_bytes: int) -> bytes:
     headers = headers_of(request)
     content_type = headers.get(b"content-type", b"application/json").decode("latin-1")
     media_type = content_type.partition(";")[0].strip().lower()
-    if media_type != "application/json":
+    if only_json and media_type != "application/json":
         raise UnsupportedMediaType(
             f"the body is {media_type[:80]!r}; send JSON with Content-Type: application/json"
         )

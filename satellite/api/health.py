@@ -33,7 +33,7 @@ async def health(request: Request) -> Response:
     )
     parts = {"postgres": postgres, "redis": redis}
     for name in context.service.catalog:
-        parts[f"model:{name}"] = _model(name, context)
+        parts[f"model:{name}"] = model_part(name, context)
     accepting = postgres["state"] == "ok"
     worst = max((part["state"] for part in parts.values()), key=["ok", "degraded", "down"].index)
     state = "down" if not accepting else "ok" if worst == "ok" else "degraded"
@@ -53,7 +53,7 @@ async def ready(request: Request) -> Response:
     context = context_of(request)
     parts = {"postgres": await _probe(context.service.store.ping(), when_away="down")}
     for name in context.service.catalog:
-        parts[f"model:{name}"] = _model(name, context)
+        parts[f"model:{name}"] = model_part(name, context)
     ok = all(part["state"] == "ok" for part in parts.values())
     body = {"state": "ok" if ok else "down", "accepting": parts["postgres"]["state"] == "ok", "parts": parts}
     return JSONResponse(body, status_code=200 if ok else 503)
@@ -69,7 +69,8 @@ async def _probe(ping: Awaitable[None], *, when_away: str) -> dict[str, Any]:
     return {"state": "ok", "latency_ms": round((time.perf_counter() - began) * 1000, 2), "detail": None}
 
 
-def _model(name: str, context: ApiContext) -> dict[str, Any]:
+def model_part(name: str, context: ApiContext) -> dict[str, Any]:
+    """A model's state: `ok` if it has a running replica."""
     state = context.cluster.deployments().get(name)
     if state is None or not state.running:
         detail = state.message or state.state if state else "the cluster has not been asked yet"

@@ -1,4 +1,4 @@
-"""The three routes that carry the load, served before FastAPI sees them.
+"""The routes that carry the load, served before FastAPI sees them.
 
 FastAPI's layers around an endpoint (middlewares, matching, dependencies) cost more than these endpoints do
 (docs/PERFORMANCE.md). A request of the plain form goes straight to its endpoint. Every other one, a malformed
@@ -19,7 +19,7 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Match
 from starlette.types import Receive, Scope, Send
 
-from satellite.api import inference
+from satellite.api import inference, oip
 from satellite.api.problems import answer_error
 from satellite.errors import SatelliteError
 
@@ -27,6 +27,7 @@ Endpoint = Callable[[Request], Awaitable[Response]]
 
 PREFIX = "/api/v1/inference"
 RESULT = f"{PREFIX}/result/"
+_INFER = re.compile(r"/v2/models/(?P<name>[^/]+)(/versions/(?P<version>[^/]+))?/infer")
 _JOB_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _WAIT = re.compile(rb"(?:wait_s=(?P<wait_s>[0-9]{1,9}(?:\.[0-9]{1,9})?))?")
 
@@ -62,7 +63,7 @@ class HotRoutes:
     def _find(self, scope: Scope) -> Endpoint | None:
         path: str = scope["path"]
         if scope["method"] == "POST":
-            return self._posts.get(path)
+            return self._posts.get(path) or _infer(path)
         if scope["method"] == "GET" and path.startswith(RESULT):
             return _result(path[len(RESULT) :], scope["query_string"])
         return None
@@ -75,6 +76,15 @@ def _result(job_id: str, query: bytes) -> Endpoint | None:
         return None
     id_, wait_s = UUID(job_id), float(wait["wait_s"] or 0)
     return lambda request: inference.result(request, id_, wait_s)
+
+
+def _infer(path: str) -> Endpoint | None:
+    """The endpoint for one model of the Open Inference Protocol; None if the path is another."""
+    match = _INFER.fullmatch(path)
+    if match is None:
+        return None
+    name, version = match["name"], match["version"] or ""
+    return lambda request: oip.infer(request, name, version)
 
 
 class RouteName(BaseRoute):

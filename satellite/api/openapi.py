@@ -8,6 +8,7 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 from pydantic import BaseModel
 
+from satellite.api.oip_schemas import InferRequestBody, ProtocolError
 from satellite.api.schemas import (
     Accepted,
     BatchVerdicts,
@@ -227,7 +228,7 @@ def _build(app: FastAPI, catalog: Catalog) -> dict[str, Any]:
         tags=app.openapi_tags,
     )
     components = schema.setdefault("components", {}).setdefault("schemas", {})
-    for model in (Problem, JobEventMessage):
+    for model in (Problem, JobEventMessage, ProtocolError, InferRequestBody):
         _add_model(components, model)
     requests: list[dict[str, str]] = []
     mapping: dict[str, str] = {}

@@ -1,8 +1,9 @@
-"""Errors as RFC 9457 `application/problem+json`, the same object over HTTP and WebSocket."""
+"""Errors as RFC 9457 `application/problem+json`, over HTTP and WebSocket; under `/v2` in its form."""
 
 from __future__ import annotations
 
 import logging
+import re
 from http import HTTPStatus
 from typing import Any
 
@@ -17,6 +18,8 @@ from satellite.errors import InvalidRequest, MethodNotAllowed, NotFound, Satelli
 logger = logging.getLogger(__name__)
 
 MEDIA_TYPE = "application/problem+json"
+# The Open Inference Protocol has a form of its own for errors, and 400 for every request that does not fit.
+_OIP_PATH = re.compile(r"/v2(/|$)")
 
 
 def problem(error: SatelliteError, request_id: str | None) -> dict[str, Any]:
@@ -39,6 +42,10 @@ def problem(error: SatelliteError, request_id: str | None) -> dict[str, Any]:
 def problem_response(error: SatelliteError, request: Request) -> Response:
     """The HTTP answer for an error."""
     headers = {} if error.retry_after_s is None else {"Retry-After": str(error.retry_after_s)}
+    if _OIP_PATH.match(request.scope["path"]):
+        status = HTTPStatus.BAD_REQUEST if error.status == HTTPStatus.UNPROCESSABLE_ENTITY else error.status
+        content = orjson.dumps({"error": error.detail or error.title})
+        return Response(content, status_code=status, media_type="application/json", headers=headers)
     return Response(
         orjson.dumps(problem(error, request.scope.get("request_id"))),
         status_code=error.status,

@@ -62,7 +62,7 @@ HAPROXY_RULES = """\
     acl has_key req.hdr(idempotency-key) -m found
     http-request disable-l7-retry unless METH_GET or has_key
     http-request wait-for-body time 60s if METH_POST has_key
-    http-request set-header x-request-disconnect-disabled ?1 if { path_beg /api/v1/inference/ }
+    http-request set-header x-request-disconnect-disabled ?1 if { path_beg /api/v1/inference/ /v2/models/ }
     acl is_plain res.hdr(content-type) -m beg text/plain
     http-response return status 503 default-errorfiles if { status 500 } is_plain
 """
@@ -75,6 +75,7 @@ HAPROXY_PROBLEM = {
     "code": "unavailable",
     "request_id": None,
     "retry_after_s": 1,
+    "error": "no ingress answered; send it again",  # where the Open Inference Protocol looks
 }
 
 

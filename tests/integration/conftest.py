@@ -16,7 +16,7 @@ import uvicorn
 
 from satellite.api.app import Application
 from satellite.api.context import ApiContext, DeploymentState
-from satellite.batching import ChunkResult
+from satellite.batching import ChunkResult, Tensor
 from satellite.catalog import Catalog, CatalogEntry
 from satellite.cli.embedded import EmbeddedPostgres, EmbeddedRedis
 from satellite.cli.ray_head import free_ports
@@ -31,6 +31,7 @@ from satellite.runner import BatchRunner
 from satellite.service import Service
 from satellite.settings import REPO_ROOT, Settings
 from satellite.store import Store
+from satellite.tensors import unpack
 from satellite.watching import Watching
 
 MODEL = "moving_average"
@@ -142,7 +143,10 @@ class LocalReplica:
         began = loop.time()
         started_at_s = time.time()
         await asyncio.sleep(self.takes_s)
-        self.inputs += [orjson.loads(data) for data, _ in chunk.items]
+        self.inputs += [
+            unpack(data).tolist() if isinstance(data, Tensor) else orjson.loads(data)
+            for data, _ in chunk.items
+        ]
         outcomes = self.runner.run(chunk.items)
         return ChunkResult(
             outcomes=outcomes,
