@@ -45,6 +45,11 @@ class Settings(BaseSettings):
         default=None, description="Where the CLI and clients find the API; unset: the local one."
     )
 
+    models: str | None = Field(
+        default=None,
+        description="Which models to deploy: names with commas between them, or `all`; unset: those that "
+        "their files in configs/models/ enable.",
+    )
     serve_mode: Literal["fast", "default"] = Field(
         default="fast",
         description="fast: Ray Serve's throughput mode behind HAProxy; default: Serve's own proxy.",
@@ -89,6 +94,21 @@ class Settings(BaseSettings):
     )
     torch_threads: int = Field(default=1, ge=1, description="Threads of torch in each CPU replica.")
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+
+    def deploys(self, name: str, enabled: bool) -> bool:
+        """Whether a model is to be deployed.
+
+        Args:
+            name: of the model.
+            enabled: what its config says.
+        """
+        names = self.model_names
+        return name in names or "all" in names if names else enabled
+
+    @property
+    def model_names(self) -> list[str]:
+        """The names in `models`."""
+        return [name.strip() for name in (self.models or "").split(",") if name.strip()]
 
     @property
     def api_url(self) -> str:

@@ -38,7 +38,7 @@ class Rendering:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
-            env={**os.environ, "SATELLITE_ROOT": str(settings.root)},
+            env=_environment(settings),
             cwd=settings.root,
         )
         assert self._process.stdin is not None
@@ -76,3 +76,9 @@ class Rendering:
             lines = errors.decode(errors="replace").strip().splitlines()
             raise ConfigError(lines[-1] if lines else f"{self._file} could not be rendered.")
         return json.loads(output)
+
+
+def _environment(settings: Settings) -> dict[str, str]:
+    environment = {**os.environ, "SATELLITE_ROOT": str(settings.root)}
+    environment.pop("SATELLITE_MODELS", None)
+    return environment if settings.models is None else {**environment, "SATELLITE_MODELS": settings.models}
