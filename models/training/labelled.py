@@ -31,8 +31,8 @@ class Labelled:
 def read_nab(folder: Path) -> list[Labelled]:
     """The real series of the Numenta Anomaly Benchmark; those it made up are left out.
 
-    A point is an anomaly if it lies in one of the benchmark's windows. Five series have none: no score can be
-    given for these.
+    A point is an anomaly if it lies in one of the benchmark's windows. One series has none, and no score can
+    be given for it: it is left out too.
 
     Args:
         folder: a copy of the benchmark's repository: `data/real*/*.csv` and `labels/combined_windows.json`.
