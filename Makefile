@@ -2,7 +2,7 @@
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help install demo up down status logs test check faults bench clean
+.PHONY: help install demo up down status logs test check faults bench evaluate clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -48,6 +48,9 @@ faults: $(DEV) ## kill, stop and restart every part under load, and check that n
 
 bench: $(DEV) $(PEERS) ## compare Satellite with its peers, in about ten minutes
 	@$(BIN)/python -m benchmarks
+
+evaluate: $(RUNTIME) ## print the scores of all models; M4=FOLDER and NAB=FOLDER compute those that need them
+	@$(BIN)/python -m models.training.scores $(if $(M4),--m4 '$(M4)') $(if $(NAB),--nab '$(NAB)')
 
 clean: ## remove what can be made again; data stays (SATELLITE_HOME)
 	@if [ -x $(BIN)/satellite ]; then $(BIN)/satellite down; fi

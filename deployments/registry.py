@@ -54,10 +54,23 @@ class ModelDeployment:
 
 
 def find_deployments(settings: Settings, profile: str) -> dict[str, ModelDeployment]:
-    """Every model in the settings' folders with its config, under the profile `cpu` or `gpu`."""
+    """Every model in the settings' folders that is to be deployed, under the profile `cpu` or `gpu`.
+
+    Raises:
+        ConfigError: SATELLITE_MODELS names a model that there is not, or a config does not validate.
+        ModelDefinitionError: a model file does not fit the contract.
+    """
+    specs = load_models(*settings.model_folders)
+    unknown = set(settings.model_names) - set(specs) - {"all"}
+    if unknown:
+        raise ConfigError(
+            f"SATELLITE_MODELS names {', '.join(sorted(unknown))}; there are: {', '.join(specs)}, or all"
+        )
     found = {}
-    for name, spec in load_models(*settings.model_folders).items():
+    for name, spec in specs.items():
         config = load_model_config(settings.model_configs(Path(spec.file).parent), name)
+        if not settings.deploys(name, config.enabled):
+            continue
         resources = config.gpu if profile == "gpu" else config.cpu
         found[name] = ModelDeployment(spec=spec, config=config, resources=resources)
     return found

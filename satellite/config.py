@@ -46,6 +46,11 @@ class Batching(_Config):
 class ModelConfig(_Config):
     """`configs/models/<name>.yaml`. Every field has a default: a model needs no file here."""
 
+    enabled: bool = Field(
+        default=True,
+        description="Whether it is deployed where SATELLITE_MODELS does not say which models are. Every "
+        "replica is a process with its own memory.",
+    )
     cpu: Resources = Field(default=Resources(), description="Resources under the profile `cpu`.")
     gpu: Resources = Field(
         default=Resources(num_cpus=0.25, num_gpus=0.25),

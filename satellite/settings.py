@@ -51,6 +51,11 @@ class Settings(BaseSettings):
         default=None, description="Where the CLI and clients find the API; unset: the local one."
     )
 
+    models: str | None = Field(
+        default=None,
+        description="Which models to deploy: names with commas between them, or `all`; unset: those that "
+        "their files in configs/models/ enable.",
+    )
     serve_mode: Literal["fast", "default"] = Field(
         default="fast",
         description="fast: Ray Serve's throughput mode behind HAProxy; default: Serve's own proxy.",
@@ -113,6 +118,21 @@ class Settings(BaseSettings):
         """Where the configs of the models in `folder` lie, as `NAME.yaml`."""
         at_home = folder.resolve() == (self.root / "models").resolve()
         return self.root / "configs" / "models" if at_home else folder / "configs"
+
+    def deploys(self, name: str, enabled: bool) -> bool:
+        """Whether a model is to be deployed.
+
+        Args:
+            name: of the model.
+            enabled: what its config says.
+        """
+        names = self.model_names
+        return name in names or "all" in names if names else enabled
+
+    @property
+    def model_names(self) -> list[str]:
+        """The names in `models`."""
+        return [name.strip() for name in (self.models or "").split(",") if name.strip()]
 
     @property
     def api_url(self) -> str:

@@ -6,6 +6,7 @@ python -m models.training.evaluate --data FOLDER
 from __future__ import annotations
 
 import argparse
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 
 from models.lstm_timeseries import LSTMTimeSeries
 from models.moving_average import MovingAverage
+from models.nets.weights import MANIFEST
 from models.training.m4 import FREQUENCIES, Frequency, Split, read_splits
 from satellite.model import Model, ModelInput
 
@@ -178,6 +180,15 @@ def evaluate(model: LSTMTimeSeries, folder: Path, drop_blocks: int = 0) -> dict[
         answers = run_model(average, splits, forecast_steps=frequency.horizon)
         rows["moving average"] = score(splits, [answer["forecast"] for answer in answers], frequency)
     return table
+
+
+def recorded(model: LSTMTimeSeries) -> dict[str, dict[str, Score]]:
+    """The scores as the manifest of the weights has them."""
+    manifest = json.loads((model.artifacts / model.version / MANIFEST).read_bytes())
+    return {
+        name: {method: Score(**row) for method, row in rows.items()}
+        for name, rows in manifest["metrics"].items()
+    }
 
 
 def as_text(table: dict[str, dict[str, Score]]) -> str:

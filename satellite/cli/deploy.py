@@ -23,6 +23,8 @@ def deploy(settings: Settings, file: Path) -> None:
     state = running_state(Paths(settings.home))
     if state is None or state.phase != "ready":
         raise CommandFailed("Nothing is running: `satellite up` first.")
+    # The cluster builds the models that it was started with; what is rendered here must be the same ones.
+    settings = settings.model_copy(update={"models": state.models})
     serve = ServeApi(state.dashboard_url)
     try:
         with console.status("deploying ...") as spinner:

@@ -19,8 +19,11 @@ TIMEOUT_S = 120
 
 
 def model_variables(settings: Settings) -> dict[str, str]:
-    """Where the models are, for a process that may run in another folder than this one."""
-    return {"SATELLITE_MODELS_PATH": os.pathsep.join(map(str, settings.models_path))}
+    """Which models there are and where, for a process that may run in another folder than this one."""
+    return {
+        "SATELLITE_MODELS": settings.models or "",
+        "SATELLITE_MODELS_PATH": os.pathsep.join(map(str, settings.models_path)),
+    }
 
 
 class Rendering:

@@ -156,6 +156,7 @@ class State(BaseModel):
     database_url: str = ""
     redis_url: str = ""
     session_folder: str = ""
+    models: str | None = None
     notes: list[str] = Field(default_factory=list)
     error: str = ""
     parts: dict[str, Part]

@@ -100,6 +100,7 @@ class Supervisor:
             dashboard_url=dashboard_url,
             database_url=database_url,
             redis_url=redis_url,
+            models=settings.models,
             notes=self.ray.notes,
             parts={
                 "postgres": Part()
