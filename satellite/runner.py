@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import orjson
 from pydantic import BaseModel, ValidationError
@@ -13,26 +13,43 @@ from satellite.batching import Outcome
 from satellite.errors import InferenceError, InvalidInput, InvalidOutput, ModelFailed, TransientFailure
 from satellite.model import Model, ModelInput, ModelSpec
 
+if TYPE_CHECKING:
+    from satellite.artifacts import Artifact
+
 logger = logging.getLogger(__name__)
 
 
 class BatchRunner:
     """A loaded model behind the rule "one outcome per input, whatever the model does"."""
 
-    def __init__(self, spec: ModelSpec, device: str) -> None:
-        """Load the model on `device` and warm it up on its own example.
+    def __init__(self, spec: ModelSpec, device: str, artifact: Artifact | None = None) -> None:
+        """Load the model on `device`; `artifact` is for one that takes it.
 
         Raises:
-            Exception: whatever `load` or the example raised. A replica that cannot answer its own example
-                must not start.
+            Exception: whatever `load` raised.
         """
         self.spec = spec
+        self.version = artifact.version if artifact else spec.version
         self._model: Model = spec.cls()
-        self._model.load(device)
-        example = spec.cls.example
+        self._model.load(device, *([artifact] if artifact else []))
+
+    def warm_up(self) -> None:
+        """Answer the model's own example: one that cannot must not serve.
+
+        Raises:
+            Exception: why it cannot.
+        """
+        example = self.spec.cls.example
         (outcome,) = self.run([(to_json(example["data"]), to_json(example.get("config", {})))])
         if outcome.error is not None:
             raise outcome.error
+
+    def close(self) -> None:
+        """Let go of what the model holds, if it has a way to."""
+        close = getattr(self._model, "close", None)
+        if callable(close):
+            close()
+        del self._model
 
     def run(self, items: Sequence[tuple[str, str]]) -> list[Outcome]:
         """Compute one batch.

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from models.lstm_timeseries import LSTMTimeSeries
 from models.moving_average import MovingAverage
 from models.training.m4 import FREQUENCIES, Frequency, Split, read_splits
+from satellite.artifacts import open_folder
 from satellite.model import Model, ModelInput
 
 Array = NDArray[np.float64]
@@ -200,9 +201,8 @@ def main() -> None:
     parser.add_argument("--drop-blocks", type=int, default=0, help="1: score the points before the hold-out")
     options = parser.parse_args()
     model = LSTMTimeSeries()
-    if options.artifacts:
-        model.artifacts = options.artifacts
-    model.load("cpu")
+    folder = options.artifacts or LSTMTimeSeries.artifacts
+    model.load("cpu", open_folder(folder / model.version))
     print(as_text(evaluate(model, options.data, options.drop_blocks)))
 
 
