@@ -26,6 +26,7 @@ class JobRequest:
         data: the model's input, as JSON.
         config: the model's config, as JSON.
         size_bytes: of both.
+        version: which version of the model it runs on; None: the only one.
         owner: the lease it is held under.
         ready_at_s: since when it can run, seconds since the epoch.
         urgent: why it must not wait for a batch to fill, if so.
@@ -41,6 +42,7 @@ class JobRequest:
         data: str,
         config: str,
         size_bytes: int,
+        version: str | None = None,
         owner: UUID,
         ready_at_s: float,
         urgent: FlushReason | None = None,
@@ -50,6 +52,7 @@ class JobRequest:
         self.data = data
         self.config = config
         self.size_bytes = size_bytes
+        self.version = version
         self.level = job.priority
         self.urgent = urgent
         self.suspect = suspect
@@ -112,7 +115,8 @@ class PredictRequest:
     urgent: FlushReason | None = FlushReason.FLUSH
     suspect = False
 
-    def __init__(self, request: ValidRequest) -> None:
+    def __init__(self, request: ValidRequest, version: str | None = None) -> None:
+        self.version = version
         self.data = request.data
         self.config = request.config
         self.size_bytes = request.size_bytes
