@@ -96,7 +96,7 @@ class ModelReplica:
         self._queues: list[BatchQueue] = []
         self._free_queues: list[BatchQueue] = []
         limits = Versions()
-        self._versions: LoadedVersions[Any, _Loaded] = LoadedVersions(
+        self._versions: LoadedVersions[Artifact | _Declared, _Loaded] = LoadedVersions(
             self._fetch, self._load, self._close, max_versions=limits.max_loaded_versions
         )
         self._default: str | None = None

@@ -8,6 +8,7 @@ from typing import Any
 from ray import serve
 from ray.serve.config import AutoscalingConfig
 
+from deployments import routing
 from deployments.logs import SERVE_LOGGING
 from deployments.model_replica import ModelReplica, VersionedReplica
 from satellite.artifacts import ArtifactSource
@@ -33,7 +34,9 @@ class ModelDeployment:
 
     def options(self) -> dict[str, Any]:
         """The Serve options of the deployment, in the form that a Serve config file takes too."""
+        options = {} if self.source is None else {"request_router_config": routing.OPTIONS}
         return {
+            **options,
             "ray_actor_options": self.resources.model_dump(),
             "max_ongoing_requests": max(MAX_ONGOING_CHUNKS, self.config.batching.max_batch_size),
             "autoscaling_config": autoscaling(self.spec.name, self.config.autoscaling),

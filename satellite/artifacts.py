@@ -99,6 +99,11 @@ class Artifact:
         """Its name."""
         return self.manifest.version
 
+    @property
+    def size_bytes(self) -> int:
+        """Of all its files."""
+        return self.manifest.size_bytes
+
     def path(self, name: str | None = None) -> Path:
         """A file of it; the only one, if no name is given.
 

@@ -96,15 +96,17 @@ class JobRequest:
         result = batch.result
         if result is None:
             return Run(admission_s=self.admission_s, flush_reason=batch.flush_reason, fill_s=self.fill_s)
+        computed = result.batch_id is not None
         return Run(
-            batch_id=UUID(result.batch_id),
-            batch_size=result.batch_size,
+            batch_id=UUID(result.batch_id) if result.batch_id else None,
+            batch_size=result.batch_size if computed else None,
             flush_reason=batch.flush_reason,
             replica_id=result.replica_id,
             admission_s=self.admission_s,
-            queue_s=max(0.0, result.started_at_s - self.ready_at_s - self.fill_s),
+            queue_s=max(0.0, result.started_at_s - self.ready_at_s - self.fill_s - result.load_s),
+            load_s=result.load_s or None,
             fill_s=self.fill_s,
-            compute_s=result.compute_s,
+            compute_s=result.compute_s if computed else None,
         )
 
 
