@@ -202,7 +202,7 @@ class Releases:
             VersionRefused: it cannot be loaded.
             Unavailable: it cannot be now.
         """
-        await self.choose(model_name, version)
+        await self._need(model_name, version)
         if model_name not in self._sources:
             return len(await self.replicas.loaded(model_name))
         try:
@@ -227,7 +227,7 @@ class Releases:
             VersionRefused: it is the one that answers where none is named.
             Unavailable: it is in use for very long.
         """
-        await self.choose(model_name, version)
+        await self._need(model_name, version)
         if version == self.default(model_name):
             raise VersionRefused(
                 f"version {version} answers where none is named; make another one the default before"
@@ -323,6 +323,12 @@ class Releases:
                     extra={"action": "versions_unlisted", "model": model_name, "error": problem},
                 )
             look.problem = problem
+
+    async def _need(self, model_name: str, version: str) -> None:
+        look = self._looks.get(model_name)
+        if look is not None and version not in (look.found or ()):
+            await self._look(model_name)
+        self._check(model_name, version)
 
     def _first(self, model_name: str) -> str:
         entry = self._catalog[model_name]

@@ -25,15 +25,13 @@ async def list_models(request: Request) -> dict[str, Any]:
 @router.get("/{name}", response_model=ModelInfo, responses=problems(404))
 async def get_model(request: Request, name: str) -> dict[str, Any]:
     """One model."""
-    context = context_of(request)
-    return describe(context.service.catalog.find(name).spec.name, context)
+    return describe(name, _context(request, name))
 
 
 @router.get("/{name}/versions", response_model=VersionsInfo, responses=problems(404, 503))
 async def get_versions(request: Request, name: str) -> dict[str, Any]:
     """The versions of a model, where they are loaded, and which of them answers where none is named."""
-    context = context_of(request)
-    return await _versions(context.service.catalog.find(name).spec.name, context)
+    return await _versions(name, _context(request, name))
 
 
 @router.post("/{name}/default", **described("set_default"))
@@ -42,31 +40,30 @@ async def set_default(request: Request, name: str) -> dict[str, Any]:
 
     It is loaded on every replica first. Jobs that were accepted before keep the version they have.
     """
-    context = context_of(request)
-    model_name = context.service.catalog.find(name).spec.name
+    context = _context(request, name)
     body = parse_json(await read_body(request, context.settings.max_body_bytes))
     fields = parse_fields(body, {"version": parse_version, "rollback": _true})
     if len(fields) != 1 or fields.get("version", "") is None:
         raise invalid("", 'must be {"version": "1.0.0"} or {"rollback": true}')
     if "version" in fields:
-        await context.service.releases.set_default(model_name, fields["version"])
+        await context.service.releases.set_default(name, fields["version"])
     else:
-        await context.service.releases.roll_back(model_name)
-    return await _versions(model_name, context)
+        await context.service.releases.roll_back(name)
+    return await _versions(name, context)
 
 
 @router.post("/{name}/versions/{version}/load", **described("load"))
 async def load(request: Request, name: str, version: str) -> dict[str, Any]:
     """Load a version on every replica that runs now, so that the first request for it need not wait."""
-    releases, model_name = _named(request, name)
-    return {"version": version, "replicas": await releases.load(model_name, version)}
+    releases = _context(request, name).service.releases
+    return {"version": version, "replicas": await releases.load(name, version)}
 
 
 @router.delete("/{name}/versions/{version}/load", **described("unload"))
 async def unload(request: Request, name: str, version: str) -> dict[str, Any]:
     """Put a version away on every replica, once nothing uses it. Asked for again, it is loaded again."""
-    releases, model_name = _named(request, name)
-    return {"version": version, "replicas": await releases.unload(model_name, version)}
+    releases = _context(request, name).service.releases
+    return {"version": version, "replicas": await releases.unload(name, version)}
 
 
 def describe(name: str, context: ApiContext) -> dict[str, Any]:
@@ -124,9 +121,15 @@ def _made_of(known: Manifest | Exception | None) -> dict[str, Any]:
     }
 
 
-def _named(request: Request, name: str) -> tuple[Any, str]:
-    service = context_of(request).service
-    return service.releases, service.catalog.find(name).spec.name
+def _context(request: Request, name: str) -> ApiContext:
+    """The context, if it has a model of this name.
+
+    Raises:
+        ModelNotFound: it has none.
+    """
+    context = context_of(request)
+    context.service.catalog.find(name)
+    return context
 
 
 def _true(value: Any, pointer: str) -> bool:
