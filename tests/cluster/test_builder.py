@@ -8,9 +8,9 @@ from pydantic import ValidationError
 
 from deployments import registry
 from deployments.app import AppArgs, resolve_profile
-from deployments.registry import autoscaling, find_deployments
+from deployments.registry import autoscaling, find_deployments, find_source
 from deployments.render import render
-from satellite.config import EnvironmentConfig
+from satellite.config import EnvironmentConfig, Versions
 from satellite.errors import ConfigError, ModelDefinitionError
 from satellite.registry import load_model
 from satellite.settings import REPO_ROOT, Settings
@@ -78,6 +78,25 @@ def test_a_model_may_not_take_the_name_of_the_ingress(monkeypatch):
     monkeypatch.setattr(registry, "load_models", lambda folder: {"Ingress": spec})
     with pytest.raises(ModelDefinitionError, match=r"moving_average\.py:\d+: 'Ingress' is the name"):
         find_deployments(Settings(), "cpu")
+
+
+def test_only_a_model_with_artifacts_has_versions():
+    rendered = options(0)
+    assert "VersionRouter" in rendered["lstm_timeseries"]["request_router_config"]["request_router_class"]
+    assert "request_router_config" not in rendered["moving_average"]
+    models = find_deployments(Settings(), "cpu")
+    assert models["moving_average"].source is None
+    spec = models["lstm_timeseries"].spec
+    for url, found in (
+        (None, str(spec.artifacts)),
+        ("s3://bucket/models", "s3://bucket/models"),
+        ("models/artifacts/lstm_timeseries", str(spec.artifacts)),
+    ):
+        assert find_source(spec, Versions(source=url), Settings()).url == found
+    with pytest.raises(ConfigError, match=r"there is no folder .*/nowhere; put the versions there"):
+        find_source(spec, Versions(source="nowhere"), Settings())
+    with pytest.raises(ConfigError, match="moving_average: its config has `versions`, but its load takes no"):
+        find_source(models["moving_average"].spec, Versions(default="1"), Settings())
 
 
 def test_unknown_arguments_and_autoscaling_fields_are_refused():
