@@ -5,6 +5,7 @@ import random
 import shutil
 import subprocess
 import sys
+import time
 from collections import Counter
 from pathlib import Path
 from textwrap import dedent
@@ -182,10 +183,10 @@ def test_a_new_version_is_found_when_it_is_asked_for(http, artifacts):
     assert (unknown.status_code, unknown.json()["code"]) == (404, "version_not_found")
     assert "there are: " in unknown.json()["detail"]
     make(artifacts, "21")
-    for _ in range(20):  # the source is asked once a second at most
-        answer = http.post(PREDICT, json=body(1, "21"))
-        if answer.status_code == 200:
-            break
+    deadline = time.monotonic() + 5  # the source is asked once a second at most
+    while (answer := http.post(PREDICT, json=body(1, "21"))).status_code == 404:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
     check(answer.json(), 1, "21")
 
 
