@@ -231,8 +231,9 @@ class ModelReplica:
         Raises:
             VersionFailed, VersionUnavailable: it cannot be loaded; the default stays.
         """
-        await self.load_version(version)
-        self._default = version
+        if version != self._default:  # it is told again and again
+            await self.load_version(version)
+            self._default = version
 
     async def loaded_versions(self) -> tuple[str, list[str]]:
         """The id of this replica, and what it has loaded."""
