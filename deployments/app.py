@@ -45,6 +45,7 @@ def build(args: AppArgs) -> serve.Application:
         {name: model.spec.file for name, model in models.items()},
         {name: model.bind(settings) for name, model in models.items()},
         {name: model.details() for name, model in models.items()},
+        {name: model.source for name, model in models.items() if model.source},
     )
 
 

@@ -21,11 +21,13 @@ from deployments.draining import DrainWatch
 from deployments.freezing import freeze
 from deployments.logs import configure_logging
 from deployments.metrics import RayMetrics
+from deployments.versions import BroadcastReplicas
 from satellite.api.app import Application
 from satellite.api.body import parse_item
 from satellite.api.context import ApiContext
 from satellite.api.inference import accepted_body
 from satellite.api.jobs import job_detail, job_summary
+from satellite.artifacts import ArtifactSource
 from satellite.batching import Chunk, ChunkResult
 from satellite.catalog import Catalog, CatalogEntry
 from satellite.config import ModelConfig
@@ -54,6 +56,7 @@ class Ingress:
         model_files: for each model the file that registers it.
         handles: for each model the handle of its deployment.
         details: for each model what its deployment was configured with, for `/api/v1/models`.
+        sources: for each model with several versions where they lie.
     """
 
     async def __init__(
@@ -62,6 +65,7 @@ class Ingress:
         model_files: dict[str, str],
         handles: dict[str, DeploymentHandle],
         details: dict[str, dict[str, Any]],
+        sources: dict[str, ArtifactSource],
     ) -> None:
         configure_logging(settings.log_level)
         if settings.database_url is None or settings.redis_url is None:
@@ -91,6 +95,8 @@ class Ingress:
             events=events,
             metrics=self._metrics,
             settings=settings,
+            sources=sources,
+            replicas=BroadcastReplicas(handles),
         )
         self._watching = Watching(self._service)
         self._control = JobControl(self._service)

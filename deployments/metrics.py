@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Sequence
+from typing import Any
 
 from ray.serve.metrics import Counter, Gauge
+
+from satellite.versions import Counts, LoadedVersions
 
 # From a fast predict to a slow batch.
 SECONDS = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 3, 5, 10, 30, 60, 300)
@@ -66,6 +69,40 @@ class RayMetrics:
             metric.flush()
 
 
+class VersionMetrics:
+    """What a replica counts of the versions it loads.
+
+    Args:
+        model_name: the model.
+    """
+
+    def __init__(self, model_name: str) -> None:
+        self._model_name = model_name
+        self._counters = {
+            name: _Counter(f"satellite_model_version_{name}_total", description, ("model",))
+            for name, description in (
+                ("hits", "Chunks whose version was loaded."),
+                ("misses", "Chunks that waited for their version to be loaded."),
+                ("evictions", "Versions that were put away."),
+            )
+        }
+        self._load = _Histogram(
+            "satellite_model_version_load_seconds", "How long versions took to load.", SECONDS, ("model",)
+        )
+
+    def take(self, versions: LoadedVersions[Any, Any]) -> None:
+        """Export what has been counted since the last time."""
+        counts, versions.counts = versions.counts, Counts()
+        seconds, versions.load_seconds = versions.load_seconds, []
+        for name, counter in self._counters.items():
+            if count := getattr(counts, name):
+                counter.add(self._model_name, count=count)
+            counter.flush()
+        for took_s in seconds:
+            self._load.observe(took_s, self._model_name)
+        self._load.flush()
+
+
 class _Counter:
     """A counter that is added up here: handing each count to Ray takes 8 microseconds."""
 
@@ -74,8 +111,8 @@ class _Counter:
         self._counter = Counter(name, description=description, tag_keys=tag_keys)
         self._counts: dict[tuple[str, ...], int] = {}
 
-    def add(self, *tags: str) -> None:
-        self._counts[tags] = self._counts.get(tags, 0) + 1
+    def add(self, *tags: str, count: int = 1) -> None:
+        self._counts[tags] = self._counts.get(tags, 0) + count
 
     def flush(self) -> None:
         counts, self._counts = self._counts, {}

@@ -9,9 +9,11 @@ from typing import Any
 from ray import serve
 from ray.serve.config import AutoscalingConfig
 
+from deployments import routing
 from deployments.logs import SERVE_LOGGING
-from deployments.model_replica import ModelReplica
-from satellite.config import IngressConfig, ModelConfig, Resources, load_model_config
+from deployments.model_replica import ModelReplica, VersionedReplica
+from satellite.artifacts import ArtifactSource
+from satellite.config import IngressConfig, ModelConfig, Resources, Versions, load_model_config
 from satellite.errors import ConfigError
 from satellite.model import INGRESS, ModelSpec
 from satellite.registry import load_models
@@ -28,14 +30,20 @@ class ModelDeployment:
     spec: ModelSpec
     config: ModelConfig
     resources: Resources
+    source: ArtifactSource | None  # of its versions; None: it has the one that its class declares
 
     def options(self) -> dict[str, Any]:
         """The Serve options of the deployment, in the form that a Serve config file takes too."""
+        options = {} if self.source is None else {"request_router_config": routing.OPTIONS}
         return {
+            **options,
             "ray_actor_options": self.resources.ray_options(),
             "max_ongoing_requests": max(MAX_ONGOING_CHUNKS, self.config.batching.max_batch_size),
             "autoscaling_config": autoscaling(self.spec.name, self.config.autoscaling),
-            "user_config": {"batching": self.config.batching.model_dump()},
+            "user_config": {
+                "batching": self.config.batching.model_dump(),
+                "versions": self.config.versions.model_dump(),
+            },
             "graceful_shutdown_timeout_s": self.config.graceful_shutdown_timeout_s,
             "max_surge_percent": self.config.max_surge_percent,
             "logging_config": SERVE_LOGGING,
@@ -47,9 +55,10 @@ class ModelDeployment:
 
     def bind(self, settings: Settings) -> serve.Application:
         """The deployment, ready to be part of an application."""
-        deployment = serve.deployment(ModelReplica).options(name=self.spec.name, **self.options())
+        kind = VersionedReplica if self.source else ModelReplica
+        deployment = serve.deployment(kind).options(name=self.spec.name, **self.options())
         return deployment.bind(
-            self.spec.file, settings.torch_threads, settings.log_level, self.resources.dtype
+            self.spec.file, settings.torch_threads, settings.log_level, self.resources.dtype, self.source
         )
 
 
@@ -72,8 +81,35 @@ def find_deployments(settings: Settings, profile: str) -> dict[str, ModelDeploym
         if not settings.deploys(name, config.enabled):
             continue
         resources = config.gpu if profile == "gpu" else config.cpu
-        found[name] = ModelDeployment(spec=spec, config=config, resources=resources)
+        found[name] = ModelDeployment(
+            spec=spec, config=config, resources=resources, source=find_source(spec, config.versions, settings)
+        )
     return found
+
+
+def find_source(spec: ModelSpec, versions: Versions, settings: Settings) -> ArtifactSource | None:
+    """Where a model's versions lie; None if it has but the one that its class declares.
+
+    Raises:
+        ConfigError: a model that takes an artifact has no folder of them, or one that takes none has.
+    """
+    if not spec.takes_artifact:
+        if versions != Versions():
+            raise ConfigError(
+                f"{spec.name}: its config has `versions`, but its load takes no artifact; declare "
+                "load(self, device, artifact), or remove them"
+            )
+        return None
+    url = versions.source or str(spec.artifacts)
+    if "://" not in url:
+        folder = settings.root / url
+        if not folder.is_dir():
+            raise ConfigError(
+                f"{spec.name}: its load takes an artifact, and there is no folder {folder}; put the versions "
+                "there, or set versions.source in its config"
+            )
+        url = str(folder)
+    return ArtifactSource(url, cache=settings.artifact_cache, options=versions.storage_options)
 
 
 def ingress_options(config: IngressConfig, models: dict[str, ModelDeployment]) -> dict[str, Any]:

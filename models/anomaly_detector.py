@@ -7,7 +7,8 @@ from typing import Annotated, Any, ClassVar
 import numpy as np
 from pydantic import BaseModel, Field
 
-from satellite.errors import ModelDefinitionError
+from satellite.artifacts import Artifact
+from satellite.errors import VersionFailed
 from satellite.model import ModelInput, register_model
 from satellite.series import Point
 
@@ -72,24 +73,25 @@ class AnomalyDetector:
         "config": {"threshold": 5.0},
     }
 
-    def load(self, device: str) -> None:
-        """Read and check the weights.
+    def load(self, device: str, artifact: Artifact) -> None:
+        """Read the weights.
 
         Args:
             device: "cpu" or "cuda".
+            artifact: the weights, with the network's `hyper` in their manifest.
 
         Raises:
-            ModelDefinitionError: the weights or their manifest are missing or damaged, or do not fit.
+            VersionFailed: they are no weights of this network.
         """
-        from models.nets import autoencoder, weights
+        from models.nets import autoencoder
 
-        folder = self.artifacts / self.version
-        manifest, state = weights.read_weights(folder, device)
+        state = artifact.tensors(device)
         try:
-            net = autoencoder.LSTMAutoencoder(autoencoder.Hyper(**manifest["hyper"])).to(device)
+            hyper = autoencoder.Hyper(**artifact.manifest.about["hyper"])
+            net = autoencoder.LSTMAutoencoder(hyper).to(device)
             net.load_state_dict(state)
         except (KeyError, TypeError, RuntimeError) as error:
-            raise ModelDefinitionError(f"{folder}: the weights do not fit the network: {error}") from error
+            raise VersionFailed(f"{artifact.folder}: the weights do not fit the network: {error}") from error
         self._net = net.eval()
         self._score = autoencoder.score_series
 

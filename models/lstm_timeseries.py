@@ -9,8 +9,9 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, Field
 
 from models.nets.season import find_season
+from satellite.artifacts import Artifact
 from satellite.device import Device
-from satellite.errors import InvalidInput, ModelDefinitionError
+from satellite.errors import InvalidInput, VersionFailed
 from satellite.model import ModelInput, register_model
 from satellite.series import Series
 
@@ -63,24 +64,25 @@ class LSTMTimeSeries:
         "config": {"forecast_steps": 5},
     }
 
-    def load(self, device: str) -> None:
-        """Read and check the weights.
+    def load(self, device: str, artifact: Artifact) -> None:
+        """Read the weights.
 
         Args:
             device: "cpu" or "cuda"; a `Device` brings the type to compute in.
+            artifact: the weights, with the network's `hyper` in their manifest.
 
         Raises:
-            ModelDefinitionError: the weights or their manifest are missing or damaged, or do not fit.
+            VersionFailed: they are no weights of this network.
         """
-        from models.nets import global_lstm, weights
+        from models.nets import global_lstm
 
-        folder = self.artifacts / self.version
-        manifest, state = weights.read_weights(folder, device)
+        state = artifact.tensors(device)
         try:
-            net = global_lstm.GlobalLSTM(global_lstm.Hyper(**manifest["hyper"])).to(device)
+            hyper = global_lstm.Hyper(**artifact.manifest.about["hyper"])
+            net = global_lstm.GlobalLSTM(hyper).to(device)
             net.load_state_dict(state)
         except (KeyError, TypeError, RuntimeError) as error:
-            raise ModelDefinitionError(f"{folder}: the weights do not fit the network: {error}") from error
+            raise VersionFailed(f"{artifact.folder}: the weights do not fit the network: {error}") from error
         self._net = net.eval()
         self._device = Device.of(device)
         self._forecast = global_lstm.forecast_series

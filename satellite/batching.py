@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import NamedTuple
 
@@ -41,11 +41,13 @@ class Chunk:
             are validated already: nobody between the caller and the model makes objects of them.
         flush: the batch that takes this chunk in leaves at once instead of waiting for more.
         alone: no other chunk may share its batch: it may be the one that kills replicas.
+        version: which version of the model computes them; None: the default, or the only one.
     """
 
     items: Sequence[tuple[str | Tensor, str]]
     flush: bool
     alone: bool = False
+    version: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,19 +69,26 @@ class ChunkResult:
 
     Attributes:
         outcomes: one per item of the chunk, in its order.
-        batch_id: the batch the chunk was computed in; chunks of several callers can share one.
+        batch_id: the batch the chunk was computed in; chunks of several callers can share one. None: it was
+            not computed, as its version could not be loaded.
         batch_size: how many requests that batch held.
         started_at_s: when the batch began to compute, seconds since the epoch by the replica's clock.
         compute_s: how long it computed.
+        load_s: how long the chunk waited before that for its version to be loaded.
     """
 
     outcomes: Sequence[Outcome]
     model_version: str
     replica_id: str
-    batch_id: str
+    batch_id: str | None
     batch_size: int
     started_at_s: float
     compute_s: float
+    load_s: float = 0.0
+
+    def loaded_in(self, load_s: float) -> ChunkResult:
+        """The same, after a wait for the version."""
+        return replace(self, load_s=load_s)
 
 
 def batch_size(chunks: Sequence[Chunk], max_batch_size: int) -> int:

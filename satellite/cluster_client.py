@@ -55,13 +55,22 @@ class ClusterClient:
             self.close()
             raise Unavailable(f"the application '{app_name}' is not deployed on the cluster at {address}")
 
-    def predict(self, model_name: str, data: Any, *, timeout_s: float = 60, **config: Any) -> dict[str, Any]:
+    def predict(
+        self,
+        model_name: str,
+        data: Any,
+        *,
+        timeout_s: float = 60,
+        model_version: str | None = None,
+        **config: Any,
+    ) -> dict[str, Any]:
         """Compute now, on a replica of the model; nothing is stored.
 
         Args:
             model_name: which model.
             data: the model's input. Arrays are taken as lists.
             timeout_s: how long to wait for the answer.
+            model_version: which version of the model; None: its default.
             **config: the model's config.
 
         Returns:
@@ -72,6 +81,8 @@ class ClusterClient:
             TimeoutError: there was no answer in time.
         """
         call = self._handle(model_name).predict.remote
+        if model_version is not None:
+            config["model_version"] = model_version
         return self._run(_await(call, _plain(data), flush=True, **config), timeout_s)
 
     def submit(
@@ -83,7 +94,8 @@ class ClusterClient:
             model_name: which model.
             data: the model's input. Arrays are taken as lists.
             job: what is asked of the job beside its input, as in the body of `POST /api/v1/inference/submit`:
-                `priority`, `deadline_s`, `run_at`, `labels`, `max_attempts`, and `idempotency_key`.
+                `model_version`, `priority`, `deadline_s`, `run_at`, `labels`, `max_attempts`, and
+                `idempotency_key`.
             **config: the model's config.
 
         Raises:

@@ -43,6 +43,28 @@ class Batching(_Config):
     )
 
 
+class Versions(_Config):
+    """Where the versions of a model lie, and how many a replica keeps. For models that take an artifact."""
+
+    source: str | None = Field(
+        default=None,
+        description="A folder: a path (a relative one starts at the root), s3://bucket/folder or "
+        "https://host/folder. Left out: artifacts/<name> beside the model's file.",
+    )
+    storage_options: dict[str, Any] = Field(
+        default={}, description="For fsspec, such as endpoint_url. Keys belong in the environment."
+    )
+    default: str | None = Field(
+        default=None,
+        description="The version that answers unless a request or the API names another. Left out: the one "
+        "the class declares, or the newest if there is none of that name.",
+    )
+    max_loaded_versions: int = Field(default=3, ge=1, le=256, description="In one replica.")
+    max_loaded_bytes: int | None = Field(
+        default=None, ge=1, description="In one replica, by the sizes in the manifests."
+    )
+
+
 class ModelConfig(_Config):
     """`configs/models/<name>.yaml`. Every field has a default: a model needs no file here."""
 
@@ -57,6 +79,7 @@ class ModelConfig(_Config):
         description="Resources under the profile `gpu`.",
     )
     batching: Batching = Batching()
+    versions: Versions = Versions()
     max_attempts: int = Field(
         default=3,
         ge=1,

@@ -20,6 +20,7 @@ import orjson
 import psutil
 from pydantic import BaseModel, ValidationError
 
+from satellite.artifacts import Artifact, open_folder
 from satellite.device import Device, explain_load_failure, limit_torch_threads
 from satellite.model import Model, ModelInput, ModelSpec
 from satellite.runner import all_finite, to_json
@@ -144,7 +145,8 @@ class _Examination:
     def load(self) -> str:
         before, began = _memory_bytes(), time.perf_counter()
         try:
-            self.model.load(self.device)
+            artifact = [self._artifact()] if self.spec.takes_artifact else []
+            self.model.load(self.device, *artifact)
         except Exception as error:
             problem = explain_load_failure(self.device)
             raise _Broken(
@@ -155,6 +157,9 @@ class _Examination:
         self.load_s = time.perf_counter() - began
         self.memory_bytes = max(0, _memory_bytes() - before)
         return f"{self.load_s:.2f} s"
+
+    def _artifact(self) -> Artifact:
+        return open_folder(self.spec.artifacts / self.spec.version)
 
     def example(self) -> str:
         given = self.spec.cls.example

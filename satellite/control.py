@@ -186,6 +186,7 @@ def _repeated(stored: StoredJob, edits: dict[str, Any]) -> Submission:
     job = stored.job
     given: dict[str, Any] = {
         "model_name": job.model_name,
+        "model_version": job.requested_version,
         "data": orjson.loads(stored.input),
         "config": orjson.loads(stored.config),
         "priority": job.priority,

@@ -5,6 +5,9 @@ it (late binding): a batch cut while every replica is busy would leave half full
 early would wait behind a slow one. Each replica is given one call to run and, if its batch is full anyway,
 one to have ready. A call carries one batch; of a model that computes faster than a call takes, a few.
 
+A batch is of one version of the model: requests wait in a lane for each. Of the batches that are due, the one
+with the request of the highest rank leaves first.
+
 Requests leave by rank: the time since they could run, plus `PRIORITY_STEP` for each step of priority. All age
 alike, so nothing is starved (Kleinrock's delay-dependent priorities, with one slope for all).
 Source: L. Kleinrock, "A delay dependent queue discipline", Naval Research Logistics Quarterly 11 (1964).
@@ -50,6 +53,7 @@ class Request(Protocol):
 
     config: str  # JSON
     size_bytes: int  # of its data and config
+    version: str | None  # of the model; None: the only one
     level: int  # its priority, 0 to 9, or SYNC
     urgent: FlushReason | None  # must not wait for a batch to fill, and why
     suspect: bool  # a replica died under it: it may be the cause, so it shares no batch
@@ -82,6 +86,22 @@ class Batch:
 
 # Requests that leave, each with the time since when it could run.
 Taken = list[tuple[Request, float]]
+# By level, oldest first, each with the time since when it could run.
+Levels = list[OrderedDict[Request, float]]
+
+
+class _Lane:
+    """What waits for one version, but for suspects."""
+
+    __slots__ = ("levels", "urgent", "version")
+
+    def __init__(self, version: str | None) -> None:
+        self.version = version
+        self.levels: Levels = [OrderedDict() for _ in range(SYNC + 1)]
+        self.urgent: Counter[FlushReason] = Counter()
+
+    def __len__(self) -> int:
+        return sum(map(len, self.levels))
 
 
 class ModelQueue:
@@ -127,10 +147,8 @@ class ModelQueue:
         self._max_call_bytes = max_call_bytes
         self._metrics = metrics or NoMetrics()
         self._clock = clock
-        # By level, oldest first, each with the time since when it could run.
-        self._levels: list[OrderedDict[Request, float]] = [OrderedDict() for _ in range(SYNC + 1)]
+        self._lanes: dict[str | None, _Lane] = {}
         self._suspects: OrderedDict[Request, float] = OrderedDict()
-        self._urgent: Counter[FlushReason] = Counter()
         self._busy = 0  # how many calls replicas hold
         self._room_since = clock()  # since when a replica has been free
         self._suspect_runs = False
@@ -143,7 +161,7 @@ class ModelQueue:
         self._closed = False
 
     def __len__(self) -> int:
-        return len(self._suspects) + sum(map(len, self._levels))
+        return len(self._suspects) + sum(map(len, self._lanes.values()))
 
     def admit(self, count: int = 1) -> None:
         """Check that `count` more requests may wait.
@@ -168,30 +186,39 @@ class ModelQueue:
         """
         if self._closed:
             return  # a stored job is handed back with the lease
-        queue = self._suspects if request.suspect else self._levels[request.level]
-        queue[request] = self._clock() - waited_s
-        if request.urgent:
-            self._urgent[request.urgent] += 1
+        if request.suspect:
+            self._suspects[request] = self._clock() - waited_s
+        else:
+            lane = self._lanes.get(request.version)
+            if lane is None:
+                lane = self._lanes[request.version] = _Lane(request.version)
+            lane.levels[request.level][request] = self._clock() - waited_s
+            if request.urgent:
+                lane.urgent[request.urgent] += 1
         self._schedule_pump()
 
     def remove(self, request: Request) -> bool:
         """Take a request out again. Returns False if it does not wait here (any more)."""
-        queue = self._suspects if request.suspect else self._levels[request.level]
-        if queue.pop(request, None) is None:
+        if request.suspect:
+            return self._suspects.pop(request, None) is not None
+        lane = self._lanes.get(request.version)
+        if lane is None or lane.levels[request.level].pop(request, None) is None:
             return False
         if request.urgent:
-            self._urgent[request.urgent] -= 1
+            lane.urgent[request.urgent] -= 1
         return True
 
     def ahead_of(self, level: int) -> int:
         """How many requests would leave before one of this level that came now."""
         now = self._clock()
-        ahead = len(self._suspects) + sum(len(queue) for queue in self._levels[level:])
-        for lower in range(level):
-            for came_at in self._levels[lower].values():
-                if came_at > now - (level - lower) * _STEP_S:
-                    break
-                ahead += 1
+        ahead = len(self._suspects)
+        for lane in self._lanes.values():
+            ahead += sum(len(queue) for queue in lane.levels[level:])
+            for lower in range(level):
+                for came_at in lane.levels[lower].values():
+                    if came_at > now - (level - lower) * _STEP_S:
+                        break
+                    ahead += 1
         return ahead
 
     def eta_s(self, ahead: int) -> float | None:
@@ -207,7 +234,13 @@ class ModelQueue:
         fill_s = 0.0
         if ahead < size - 1 and self.batching.flush == "window" and not rounds:
             oldest = min(
-                (came_at for queue in self._levels for came_at in list(queue.values())[:1]), default=None
+                (
+                    next(iter(queue.values()))
+                    for lane in self._lanes.values()
+                    for queue in lane.levels
+                    if queue
+                ),
+                default=None,
             )
             waited_s = 0.0 if oldest is None else self._clock() - oldest
             fill_s = max(0.0, self.batching.batch_wait_timeout_s - waited_s)
@@ -233,7 +266,8 @@ class ModelQueue:
 
     def clear_jobs(self) -> None:
         """Drop the stored jobs that wait: they are others' now."""
-        for request in [r for queue in (self._suspects, *self._levels[:SYNC]) for r in queue]:
+        queues = [queue for lane in self._lanes.values() for queue in lane.levels[:SYNC]]
+        for request in [r for queue in (self._suspects, *queues) for r in queue]:
             self.remove(request)
 
     async def close(self) -> None:
@@ -241,8 +275,8 @@ class ModelQueue:
         self._closed = True
         if self._timer is not None:
             self._timer.cancel()
-        for queue in (self._suspects, *self._levels):
-            queue.clear()
+        self._suspects.clear()
+        self._lanes.clear()
         await self._runs.finish()
 
     def _schedule_pump(self) -> None:
@@ -261,43 +295,73 @@ class ModelQueue:
             return
         open_ = self.gate()
         while open_ and self._suspects and not self._suspect_runs and self._has_free_replica:
-            request, came_at = self._pop(self._suspects)
+            request, came_at = self._suspects.popitem(last=False)
             if request.is_wanted():
                 self._suspect_runs = True
                 self._hand_over([[(request, came_at)]], FlushReason.FLUSH)
-        levels = self._levels if open_ else self._levels[SYNC:]
-        while (reason := self._due(levels)) is not None:
-            if batches := self._take_call(levels, reason):
+        while (due := self._next(0 if open_ else SYNC)) is not None:
+            lane, levels, reason = due
+            if batches := self._take_call(lane, levels, reason):
                 self._hand_over(batches, reason)
+            if not lane and len(self._lanes) > 1:
+                del self._lanes[lane.version]
 
     @property
     def _has_free_replica(self) -> bool:
         return self._busy < max(self.replicas, 1)
 
-    def _due(self, levels: list[OrderedDict[Request, float]]) -> FlushReason | None:
-        """Why a batch leaves now; None if it does not (then a timer or a returning batch asks again)."""
-        waiting = sum(map(len, levels))
-        if not waiting:
+    def _next(self, lowest: int) -> tuple[_Lane, Levels, FlushReason] | None:
+        """The lane whose batch leaves now, the levels it is taken from, and why it leaves.
+
+        Args:
+            lowest: the lowest level that may leave.
+
+        Returns:
+            None if there is none: then a timer or a returning batch asks again.
+        """
+        if self._busy >= CALLS_PER_REPLICA * max(self.replicas, 1):
             return None
-        if waiting >= self.batching.max_batch_size:
-            room = self._busy < CALLS_PER_REPLICA * max(self.replicas, 1)
-            return FlushReason.FULL if room else None
-        if not self._has_free_replica:
-            return None
-        if self.draining:
-            return FlushReason.DRAIN
-        if self._urgent[FlushReason.FLUSH] or self.batching.flush == "idle":
-            return FlushReason.FLUSH
-        if self._urgent[FlushReason.DEADLINE]:
-            return FlushReason.DEADLINE
-        oldest = min(next(iter(queue.values())) for queue in levels if queue)
-        left_s = oldest + self.batching.batch_wait_timeout_s - self._clock()
-        if left_s <= 0:
-            return FlushReason.TIMER
-        self._timer = asyncio.get_running_loop().call_later(left_s, self._pump)
+        free = self._has_free_replica
+        due: list[tuple[_Lane, Levels, FlushReason]] = []
+        full = False
+        next_s: float | None = None
+        for lane in self._lanes.values():
+            levels = lane.levels[lowest:] if lowest else lane.levels
+            waiting = sum(map(len, levels))
+            if not waiting:
+                continue
+            if waiting >= self.batching.max_batch_size:
+                full = True
+                due.append((lane, levels, FlushReason.FULL))
+            elif free or len(self._lanes) > 1:
+                reason, left_s = self._due(lane, levels)
+                if reason is not None:
+                    due.append((lane, levels, reason))
+                elif next_s is None or left_s < next_s:
+                    next_s = left_s
+        # With every replica busy only full batches are made ready. But as long as there are such, none gets
+        # free: so what is due in another lane takes its turn among them.
+        if due and (free or full):
+            return (
+                due[0] if len(due) == 1 else min(due, key=lambda item: min(map(_rank, filter(None, item[1]))))
+            )
+        if next_s is not None and free:
+            self._timer = asyncio.get_running_loop().call_later(next_s, self._pump)
         return None
 
-    def _take_call(self, levels: list[OrderedDict[Request, float]], reason: FlushReason) -> list[Taken]:
+    def _due(self, lane: _Lane, levels: Levels) -> tuple[FlushReason | None, float]:
+        """Why a batch that is not full leaves now; if it does not, in how many seconds it will."""
+        if self.draining:
+            return FlushReason.DRAIN, 0.0
+        if lane.urgent[FlushReason.FLUSH] or self.batching.flush == "idle":
+            return FlushReason.FLUSH, 0.0
+        if lane.urgent[FlushReason.DEADLINE]:
+            return FlushReason.DEADLINE, 0.0
+        oldest = min(next(iter(queue.values())) for queue in levels if queue)
+        left_s = oldest + self.batching.batch_wait_timeout_s - self._clock()
+        return (FlushReason.TIMER if left_s <= 0 else None), left_s
+
+    def _take_call(self, lane: _Lane, levels: Levels, reason: FlushReason) -> list[Taken]:
         """What the next call carries: one batch, or several full ones."""
         size = self.batching.max_batch_size
         most = 1
@@ -305,7 +369,7 @@ class ModelQueue:
             most = max(1, min(MAX_BATCHES_PER_CALL, int(CALL_COMPUTE_S / max(self.compute_s, 1e-6))))
         batches: list[Taken] = []
         left_bytes = self._max_call_bytes
-        while batch := self._take(levels, size):
+        while batch := self._take(lane, levels, size):
             batches.append(batch)
             left_bytes -= sum(request.size_bytes for request, _ in batch)
             # Those of the highest rank are among these: they take this much at most.
@@ -314,7 +378,7 @@ class ModelQueue:
                 break
         return batches
 
-    def _take(self, levels: list[OrderedDict[Request, float]], count: int) -> Taken:
+    def _take(self, lane: _Lane, levels: Levels, count: int) -> Taken:
         """The requests of the highest rank that fit a call, each with the time since when it could run."""
         taken: Taken = []
         left_bytes = self._max_call_bytes
@@ -323,17 +387,13 @@ class ModelQueue:
             size_bytes = next(iter(queue)).size_bytes
             if size_bytes > left_bytes and taken:
                 break
-            request, came_at = self._pop(queue)
+            request, came_at = queue.popitem(last=False)
+            if request.urgent:
+                lane.urgent[request.urgent] -= 1
             if request.is_wanted():
                 taken.append((request, came_at))
                 left_bytes -= size_bytes
         return taken
-
-    def _pop(self, queue: OrderedDict[Request, float]) -> tuple[Request, float]:
-        request, came_at = queue.popitem(last=False)
-        if request.urgent:
-            self._urgent[request.urgent] -= 1
-        return request, came_at
 
     def _hand_over(self, batches: list[Taken], reason: FlushReason) -> None:
         now = self._clock()
@@ -351,6 +411,8 @@ class ModelQueue:
         try:
             results = await self._send([self._chunk(batch, reason) for batch in batches])
             for batch, result in zip(batches, results, strict=True):
+                if result.batch_id is None:
+                    continue
                 self._computed(result.compute_s)
                 self._metrics.batch_finished(self.model_name, reason, len(batch), result.compute_s)
         except Exception as error:
@@ -378,7 +440,7 @@ class ModelQueue:
     def _chunk(self, batch: list[Request], reason: FlushReason) -> Chunk:
         full = reason is FlushReason.FULL and len(batch) == self.batching.max_batch_size
         items = [(request.data, request.config) for request in batch]
-        return Chunk(items, flush=not full, alone=batch[0].suspect)
+        return Chunk(items, flush=not full, alone=batch[0].suspect, version=batch[0].version)
 
     def _computed(self, took_s: float) -> None:
         before_s = took_s if self.compute_s is None else self.compute_s

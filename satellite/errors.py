@@ -10,12 +10,14 @@
     │   └── InvalidRequest                422 invalid_request     (has `errors`: where and why)
     ├── NotFound                          404 not_found
     │   ├── JobNotFound                   404 job_not_found
-    │   └── ModelNotFound                 404 model_not_found     (names the nearest)
+    │   ├── ModelNotFound                 404 model_not_found     (names the nearest)
+    │   └── VersionNotFound               404 version_not_found   (names those there are)
     ├── MethodNotAllowed                  405 method_not_allowed
     ├── Conflict                          409 conflict
     │   ├── IdempotencyConflict           409 idempotency_conflict
     │   ├── JobFinished                   409 job_finished
-    │   └── JobNotFinished                409 job_not_finished
+    │   ├── JobNotFinished                409 job_not_finished
+    │   └── VersionRefused                409 version_refused     (it cannot be loaded, or there is no other)
     ├── CursorExpired                     410 cursor_expired
     ├── QueueFull                         429 queue_full          (has `retry_after_s`)
     ├── ClientClosed                      499 client_closed       (the caller hung up: nobody reads it)
@@ -29,6 +31,8 @@
     │   ├── InvalidOutput                 500 invalid_output      (the model broke its contract)
     │   ├── OutOfMemory                   413 out_of_memory       (it does not fit, even alone)
     │   ├── TransientFailure              503 transient_failure   (the model raised what it calls retryable)
+    │   ├── VersionFailed                 500 version_failed      (what the version is made of is wrong)
+    │   ├── VersionUnavailable            503 version_unavailable (where it lies does not answer)
     │   ├── ReplicaDied                   503 replica_died
     │   ├── LeaseLost                     503 lease_lost          (the ingress that held the job was lost)
     │   ├── DeadlinePassed                504 deadline_passed     (it could not start in time)
@@ -132,6 +136,12 @@ class ModelNotFound(NotFound):
     status, code, title = 404, "model_not_found", "No such model"
 
 
+class VersionNotFound(NotFound):
+    """The model has no version of this name."""
+
+    status, code, title = 404, "version_not_found", "No such version"
+
+
 class MethodNotAllowed(SatelliteError):
     """The address exists, but not for this method."""
 
@@ -160,6 +170,12 @@ class JobNotFinished(Conflict):
     """What was asked for needs a job that has ended."""
 
     status, code, title = 409, "job_not_finished", "The job has not ended"
+
+
+class VersionRefused(Conflict):
+    """The version cannot be what it was asked to be: it does not load, or there is none to go back to."""
+
+    status, code, title = 409, "version_refused", "The version cannot be used"
 
 
 class CursorExpired(SatelliteError):
@@ -239,6 +255,19 @@ class TransientFailure(InferenceError):
     """The model raised an exception that it declares `retryable`."""
 
     status, code, title = 503, "transient_failure", "The model failed for a passing reason"
+    retryable = True
+
+
+class VersionFailed(InferenceError):
+    """The model's version cannot be loaded: its files are missing, damaged, or not what the model reads."""
+
+    status, code, title = 500, "version_failed", "The version cannot be loaded"
+
+
+class VersionUnavailable(InferenceError):
+    """The model's version cannot be fetched now: where it lies does not answer."""
+
+    status, code, title = 503, "version_unavailable", "The version cannot be fetched"
     retryable = True
 
 

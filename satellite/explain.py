@@ -11,6 +11,7 @@ import orjson
 
 from satellite.batching import FlushReason
 from satellite.config import ModelConfig
+from satellite.errors import VersionFailed
 from satellite.jobs import Job, JobStatus, public_attempts
 
 
@@ -32,6 +33,7 @@ def parts(job: Job, now: datetime) -> dict[str, float]:
         "admission": admission_s,
         "delay" if job.attempt == 1 else "earlier_attempts": before_s,
         "queue": (run and run.queue_s) or 0.0,
+        **({"version_load": run.load_s} if run and run.load_s else {}),
         "batch_fill": (run and run.fill_s) or 0.0,
         "compute": (run and run.compute_s) or 0.0,
     }
@@ -80,6 +82,7 @@ def explain(
     return {
         "job_id": str(job.job_id),
         "model_name": job.model_name,
+        "model_version": job.model_version or job.requested_version,
         "status": job.status,
         "summary": _summary(job, took, config, eta_s),
         "total_s": round(sum(took.values()), 6),
@@ -123,6 +126,7 @@ _SPENT_ON = {
     "delay": "waiting for the moment it was asked to run at",
     "earlier_attempts": "earlier attempts and the pauses after them",
     "queue": "waiting for a free replica",
+    "version_load": "waiting for its version of the model to be loaded",
     "batch_fill": "waiting for its batch to fill",
     "compute": "being computed",
     "recording": "having its result recorded",
@@ -139,18 +143,23 @@ def _summary(job: Job, took: dict[str, float], config: ModelConfig | None, eta_s
     name, longest_s = max(took.items(), key=lambda item: item[1])
     ended = {
         JobStatus.SUCCEEDED: "succeeded",
-        JobStatus.FAILED: "failed: the model refused it or raised an error",
+        JobStatus.FAILED: "failed: its version of the model could not be loaded"
+        if job.error and orjson.loads(job.error).get("code") == VersionFailed.code
+        else "failed: the model refused it or raised an error",
         JobStatus.CANCELLED: "was cancelled",
         JobStatus.EXPIRED: "expired: it could not start before its deadline",
         JobStatus.DEAD: f"is dead: none of its {job.attempt} attempts came to an end",
     }[job.status]
     text = f"It {ended} after {_seconds(total_s)}, {_seconds(longest_s)} of it {_SPENT_ON[name]}"
     run = job.run
+    if run is not None and run.load_s and name != "version_load":
+        text += f", and {_seconds(run.load_s)} {_SPENT_ON['version_load']}"
     if run is not None and run.batch_id is not None and run.batch_size is not None:
         others = run.batch_size - 1
         company = {0: "alone", 1: "with one other"}.get(others, f"with {others} others")
         why = _left_because(run.flush_reason, config)
-        text += f"; it was computed {company}, in a batch that left because {why}"
+        version = f" by version {job.model_version}" if job.requested_version else ""
+        text += f"; it was computed{version} {company}, in a batch that left because {why}"
     if job.attempt > 1 and job.status is not JobStatus.DEAD:
         text += f"; it took {job.attempt} attempts"
     return text + "."

@@ -28,6 +28,7 @@ from satellite.errors import (
     ReplicaDied,
     SatelliteError,
     StoreUnavailable,
+    VersionFailed,
 )
 from satellite.events import EventHub
 from satellite.groupcommit import GroupCommit, as_it_is
@@ -82,6 +83,7 @@ class HeldJobs:
         store: where everything is recorded.
         events: whom it is told.
         metrics: where it is counted.
+        lane: the version that the queue is told, of a model and the version that a job asks for.
         recent_s: how long an ended job is answered from memory, at most.
     """
 
@@ -94,6 +96,7 @@ class HeldJobs:
         store: Store,
         events: EventHub,
         metrics: Metrics,
+        lane: Callable[[str, str | None], str | None],
         recent_s: float,
     ) -> None:
         self.size_bytes = 0
@@ -103,6 +106,7 @@ class HeldJobs:
         self._store = store
         self._events = events
         self._metrics = metrics
+        self._lane = lane
         self.recent = RecentJobs(max_age_s=recent_s)
         self._requests: dict[UUID, JobRequest] = {}
         self._background = Background()
@@ -158,6 +162,12 @@ class HeldJobs:
             ready_at_s=(job.run_at or job.created_at).timestamp(),
             suspect=any(past["code"] == ReplicaDied.code for past in past_attempts(job)),
         )
+        try:
+            request.version = self._lane(job.model_name, job.requested_version)
+        except VersionFailed as error:
+            self._add(request)
+            self._end(request, JobStatus.FAILED, error)
+            return
         if job.cancel_requested:
             self._add(request)
             self._end(request, JobStatus.CANCELLED, Cancelled("it was cancelled before it started"))

@@ -68,8 +68,9 @@ class Run:
     replica_id: str | None = None
     admission_s: float | None = None  # from the request's arrival until it was committed
     queue_s: float | None = (
-        None  # from then (or from when it could run again) until its batch began, less fill_s
+        None  # from then (or from when it could run again) until its batch began, less fill_s and load_s
     )
+    load_s: float | None = None  # of that time: its version was being loaded
     fill_s: float | None = None  # of that time: a replica was free, and the batch waited for company
     compute_s: float | None = None
 
@@ -93,6 +94,7 @@ class Job(NamedTuple):
     labels: tuple[str, ...] = ()  # "key=value", sorted
     parent_id: UUID | None = None  # the job that this one repeats
     cancel_requested: bool = False
+    requested_version: str | None = None  # the version to run; None: the only one that its model has
     model_version: str | None = None  # the version that ran, once it has
     started_at: datetime | None = None  # when its batch began to compute
     finished_at: datetime | None = None

@@ -27,6 +27,11 @@ declared, and a class that does not fit fails there, with its file and line::
         def infer_batch(self, inputs):
             return [self.Output(forecast=[i.data[-1]] * i.config.forecast_steps) for i in inputs]
 
+A model whose weights lie in artifact folders (`satellite/artifacts.py`) takes one of them:
+`load(self, device, artifact)`. It has as many versions as there are folders, and each loaded one is an
+instance of its own; `version` is the one that answers unless told otherwise. A model without has exactly the
+version that it declares. A `close(self)`, if there is one, is called when a version is put away.
+
 An exception that `infer_batch` raises (or answers with, for one input) ends that job `failed`. A class may
 set `retryable = (ConnectionError,)`: after one of these another attempt is made, up to `max_attempts`.
 
@@ -38,6 +43,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, ClassVar, Protocol, TypeVar, cast
 
 from pydantic import BaseModel, TypeAdapter, ValidationError
@@ -72,9 +78,9 @@ class Model(Protocol):
     Output: ClassVar[type[BaseModel]]
     example: ClassVar[dict[str, Any]]
 
-    def load(self, device: str) -> None:
-        """Read the weights and put them on `device` ("cpu" or "cuda"). Called once per replica."""
-        ...
+    # load(self, device: str) or load(self, device: str, artifact: Artifact): reads the weights and puts them
+    # on `device` ("cpu" or "cuda"). Called once per instance.
+    load: Callable[..., None]
 
     def infer_batch(self, inputs: Sequence[ModelInput]) -> Sequence[BaseModel | Exception]:
         """Answer each input in its place: an `Output`, or an exception as a value for that input alone."""
@@ -90,10 +96,16 @@ class ModelSpec:
     file: str
     line: int
     input: TypeAdapter[Any]
+    takes_artifact: bool = False
     numeric: NumericInput | None = field(init=False)  # set if `input` is an array of numbers and nothing more
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "numeric", NumericInput.of(self.input))
+
+    @property
+    def artifacts(self) -> Path:
+        """Where its versions lie unless its config says otherwise: beside its file."""
+        return Path(self.file).parent / "artifacts" / self.name
 
     @property
     def retryable(self) -> tuple[type[Exception], ...]:
@@ -172,12 +184,13 @@ def _check(name: str, cls: type, file: str, line: int) -> ModelSpec:
 
     if problem := name_problem(name):
         raise fail(problem)
-    for method, parameter in (("load", "device"), ("infer_batch", "inputs")):
+    forms = {"load": ("self, device", "self, device, artifact"), "infer_batch": ("self, inputs",)}
+    for method, allowed in forms.items():
         function = getattr(cls, method, None)
         if not callable(function):
-            raise fail(f"class {cls.__name__} has no method {method}(self, {parameter})")
-        if len(inspect.signature(function).parameters) != 2:
-            raise fail(f"{cls.__name__}.{method} must take exactly (self, {parameter})")
+            raise fail(f"class {cls.__name__} has no method {method}({allowed[0]})")
+        if len(inspect.signature(function).parameters) not in [form.count(",") + 1 for form in allowed]:
+            raise fail(f"{cls.__name__}.{method} must take exactly ({') or ('.join(allowed)})")
     for attribute in ("Input", "Config", "Output", "example"):
         if not hasattr(cls, attribute):
             raise fail(f"class {cls.__name__} has no {attribute}")
@@ -205,4 +218,5 @@ def _check(name: str, cls: type, file: str, line: int) -> ModelSpec:
         model.Config.model_validate(example.get("config", {}), strict=True)
     except ValidationError as error:
         raise fail(f"{cls.__name__}.example does not fit its own Input and Config: {error}") from None
-    return ModelSpec(name=name, cls=model, file=file, line=line, input=adapter)
+    takes_artifact = len(inspect.signature(model.load).parameters) == 3
+    return ModelSpec(name=name, cls=model, file=file, line=line, input=adapter, takes_artifact=takes_artifact)

@@ -26,6 +26,7 @@ class JobRequest:
         data: the model's input, as JSON.
         config: the model's config, as JSON.
         size_bytes: of both.
+        version: which version of the model it runs on; None: the only one.
         owner: the lease it is held under.
         ready_at_s: since when it can run, seconds since the epoch.
         urgent: why it must not wait for a batch to fill, if so.
@@ -41,6 +42,7 @@ class JobRequest:
         data: str,
         config: str,
         size_bytes: int,
+        version: str | None = None,
         owner: UUID,
         ready_at_s: float,
         urgent: FlushReason | None = None,
@@ -50,6 +52,7 @@ class JobRequest:
         self.data = data
         self.config = config
         self.size_bytes = size_bytes
+        self.version = version
         self.level = job.priority
         self.urgent = urgent
         self.suspect = suspect
@@ -93,15 +96,17 @@ class JobRequest:
         result = batch.result
         if result is None:
             return Run(admission_s=self.admission_s, flush_reason=batch.flush_reason, fill_s=self.fill_s)
+        computed = result.batch_id is not None
         return Run(
-            batch_id=UUID(result.batch_id),
-            batch_size=result.batch_size,
+            batch_id=UUID(result.batch_id) if result.batch_id else None,
+            batch_size=result.batch_size if computed else None,
             flush_reason=batch.flush_reason,
             replica_id=result.replica_id,
             admission_s=self.admission_s,
-            queue_s=max(0.0, result.started_at_s - self.ready_at_s - self.fill_s),
+            queue_s=max(0.0, result.started_at_s - self.ready_at_s - self.fill_s - result.load_s),
+            load_s=result.load_s or None,
             fill_s=self.fill_s,
-            compute_s=result.compute_s,
+            compute_s=result.compute_s if computed else None,
         )
 
 
@@ -112,7 +117,8 @@ class PredictRequest:
     urgent: FlushReason | None = FlushReason.FLUSH
     suspect = False
 
-    def __init__(self, request: ValidRequest[str | Tensor]) -> None:
+    def __init__(self, request: ValidRequest[str | Tensor], version: str | None = None) -> None:
+        self.version = version
         self.data = request.data
         self.config = request.config
         self.size_bytes = request.size_bytes

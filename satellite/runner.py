@@ -6,7 +6,7 @@ import logging
 import math
 import time
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import orjson
 from pydantic import BaseModel, ValidationError
@@ -24,6 +24,9 @@ from satellite.errors import (
 from satellite.model import Model, ModelInput, ModelSpec
 from satellite.tensors import unpack
 
+if TYPE_CHECKING:
+    from satellite.artifacts import Artifact
+
 logger = logging.getLogger(__name__)
 
 
@@ -34,30 +37,51 @@ SMALL_BATCHES_S = 60.0
 class BatchRunner:
     """A loaded model behind the rule "one outcome per input, whatever the model does"."""
 
-    def __init__(self, spec: ModelSpec, device: str, *, clock: Callable[[], float] = time.monotonic) -> None:
-        """Load the model on `device` and warm it up on its own example.
+    def __init__(
+        self,
+        spec: ModelSpec,
+        device: str,
+        artifact: Artifact | None = None,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Load the model on `device`; `artifact` is for one that takes it.
 
         Raises:
             EnvironmentProblem: the model did not load because torch cannot use the GPU.
-            Exception: whatever `load` or the example raised. A replica that cannot answer its own example
-                must not start.
+            Exception: whatever else `load` raised.
         """
         self.spec = spec
+        self.version = artifact.version if artifact else spec.version
         self._clock = clock
         self._fits: float = math.inf  # inputs, of a batch that ran out of memory and was halved
         self._fits_until_s = 0.0
         self._model: Model = spec.cls()
         device = Device.of(device)
         try:
-            self._model.load(device)
+            self._model.load(device, *([artifact] if artifact else []))
         except Exception as error:
             if problem := explain_load_failure(device):
                 raise problem from error
             raise
-        example = spec.cls.example
+
+    def warm_up(self) -> None:
+        """Answer the model's own example: one that cannot must not serve.
+
+        Raises:
+            Exception: why it cannot.
+        """
+        example = self.spec.cls.example
         (outcome,) = self.run([(to_json(example["data"]), to_json(example.get("config", {})))])
         if outcome.error is not None:
             raise outcome.error
+
+    def close(self) -> None:
+        """Let go of what the model holds, if it has a way to."""
+        close = getattr(self._model, "close", None)
+        if callable(close):
+            close()
+        del self._model
 
     def run(self, items: Sequence[tuple[str | Tensor, str]]) -> list[Outcome]:
         """Compute one batch.

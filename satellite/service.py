@@ -14,7 +14,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -23,6 +23,7 @@ from uuid import UUID
 
 import orjson
 
+from satellite.artifacts import ArtifactSource
 from satellite.batching import FlushReason, Outcome, Tensor
 from satellite.catalog import Catalog, ValidRequest
 from satellite.dispatch import Batch, ModelQueue
@@ -33,6 +34,7 @@ from satellite.held import HeldJobs, error_json
 from satellite.jobs import DEFAULT_TENANT, Job, JobStatus, new_job_id
 from satellite.lease import Lease
 from satellite.metrics import Metrics
+from satellite.releases import NoReplicas, Releases, Replicas
 from satellite.requests import JobRequest, PredictRequest
 from satellite.settings import Settings
 from satellite.store import NewJob, Store, Verdict
@@ -63,11 +65,14 @@ class Service:
         events: EventHub,
         metrics: Metrics,
         settings: Settings,
+        sources: Mapping[str, ArtifactSource] | None = None,
+        replicas: Replicas | None = None,
     ) -> None:
         self.catalog = catalog
         self.queues = queues
         self.store = store
         self.events = events
+        self.releases = Releases(catalog, sources or {}, store, events, replicas or NoReplicas())
         self.draining = asyncio.Event()
         self.lease = Lease(store, renewed=self._after_heartbeat, lost=lambda: self.held.drop_waiting())
         self.held = HeldJobs(
@@ -77,6 +82,7 @@ class Service:
             store=store,
             events=events,
             metrics=metrics,
+            lane=self.releases.lane,
             recent_s=settings.result_cache_s,
         )
         self._feed = Feed(
@@ -99,10 +105,10 @@ class Service:
         """Accept a job. When this returns, the job is committed in PostgreSQL.
 
         Raises:
-            ModelNotFound, InvalidRequest, QueueFull, IdempotencyConflict, StoreUnavailable: it was not
-            accepted.
+            ModelNotFound, VersionNotFound, InvalidRequest, QueueFull, IdempotencyConflict, StoreUnavailable:
+            it was not accepted.
         """
-        new = self._new(submission, time.time())
+        new = await self._new(submission, time.time())
         self.queues[submission.model_name].admit()
         row = self._row(new)
         try:
@@ -133,7 +139,7 @@ class Service:
             try:
                 if isinstance(submission, SatelliteError):
                     raise submission
-                new = self._new(submission, came_at_s)
+                new = await self._new(submission, came_at_s)
                 counts[submission.model_name] += 1
                 self.queues[submission.model_name].admit(counts[submission.model_name])
                 items.append(new)
@@ -141,8 +147,9 @@ class Service:
                 items.append(error)
         return await asyncio.shield(self._background.spawn(self._accept_all(items)))
 
-    def _new(self, submission: Submission, came_at_s: float) -> _New:
+    async def _new(self, submission: Submission, came_at_s: float) -> _New:
         entry = self.catalog.find(submission.model_name)
+        version = await self.releases.choose(submission.model_name, submission.model_version)
         job_id, created_at = new_job_id()
         request = entry.validate(submission.data, submission.config)
         run_at, deadline_s = submission.run_at, submission.deadline_s
@@ -160,6 +167,7 @@ class Service:
             deadline_at=None if deadline_s is None else created_at + timedelta(seconds=deadline_s),
             labels=submission.labels,
             parent_id=submission.parent_id,
+            requested_version=version,
         )
         return _New(came_at_s=came_at_s, submission=submission, request=request, job=job)
 
@@ -245,6 +253,7 @@ class Service:
                 data=new.request.data,
                 config=new.request.config,
                 size_bytes=new.request.size_bytes,
+                version=self.releases.lane(job.model_name, job.requested_version),
                 owner=row.owner,
                 ready_at_s=now_s,
                 urgent=FlushReason.FLUSH if new.submission.flush else None,
@@ -253,18 +262,28 @@ class Service:
             self.held.hold(request)
         return Submitted(job=job, queue_position=ahead, eta_s=eta_s)
 
-    async def predict(self, model_name: str, data: Any, config: dict[str, Any], *, wait_s: float) -> bytes:
+    async def predict(
+        self,
+        model_name: str,
+        data: Any,
+        config: dict[str, Any],
+        *,
+        wait_s: float,
+        model_version: str | None = None,
+    ) -> bytes:
         """Compute now, without storing anything.
 
         Returns:
             The wire form of a finished job, with no `job_id`.
 
         Raises:
-            ModelNotFound, InvalidRequest, QueueFull: it was not accepted.
+            ModelNotFound, VersionNotFound, InvalidRequest, QueueFull: it was not accepted.
             WaitTimeout: no answer within `wait_s`.
         """
         created_at, began = datetime.now(UTC), time.monotonic()
-        request = PredictRequest(self.catalog.find(model_name).validate_unstored(data, config))
+        valid = self.catalog.find(model_name).validate_unstored(data, config)
+        version = await self.releases.choose(model_name, model_version)
+        request = PredictRequest(valid, self.releases.lane(model_name, version))
         queue = self.queues[model_name]
         queue.admit()
         queue.put(request)
@@ -292,9 +311,20 @@ class Service:
         )
 
     async def predict_rows(
-        self, model_name: str, requests: Sequence[ValidRequest[str | Tensor]], *, wait_s: float
+        self,
+        model_name: str,
+        requests: Sequence[ValidRequest[str | Tensor]],
+        *,
+        version: str | None,
+        wait_s: float,
     ) -> list[tuple[Outcome, Batch]]:
         """Compute requests that came together, without storing anything.
+
+        Args:
+            model_name: the model.
+            requests: what it shall answer.
+            version: as `releases.choose` has chosen it.
+            wait_s: for how long their caller waits.
 
         Returns:
             For each what came of it, and how it was computed.
@@ -306,7 +336,8 @@ class Service:
         began = time.monotonic()
         queue = self.queues[model_name]
         queue.admit(len(requests))
-        waiting = [PredictRequest(request) for request in requests]
+        lane = self.releases.lane(model_name, version)
+        waiting = [PredictRequest(request, lane) for request in requests]
         for request in waiting:
             queue.put(request)
         try:
@@ -328,6 +359,7 @@ class Service:
         self.events.on_wake(Wake.CANCEL, lambda job_id: self.held.cancel(UUID(job_id)))
         self.events.on_wake(Wake.FORGET, lambda job_id: self.held.recent.forget(UUID(job_id)))
         await self.events.start()
+        await self.releases.start()
         await self.lease.start()
         self._feed.start()
 
@@ -342,6 +374,7 @@ class Service:
         """Finish what replicas are computing, record it, hand the rest back, and disconnect."""
         self.drain()
         await self._feed.close()
+        await self.releases.close()
         await asyncio.gather(*(queue.close() for queue in self.queues.values()))
         await self._background.finish()
         await self.held.finish()

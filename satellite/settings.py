@@ -98,6 +98,11 @@ class Settings(BaseSettings):
     idempotency_hours: int = Field(
         default=24, ge=1, description="How long an Idempotency-Key stands for its job."
     )
+    artifact_cache: Path | None = Field(
+        default=None,
+        description="Where versions of models that lie elsewhere are copied to; unset: a folder for "
+        "temporary files.",
+    )
     torch_threads: int = Field(default=1, ge=1, description="Threads of torch in each CPU replica.")
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
 

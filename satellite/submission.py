@@ -21,6 +21,7 @@ class Submission:
     model_name: str
     data: Any
     config: dict[str, Any] = field(default_factory=dict[str, Any])
+    model_version: str | None = None  # None: the default, as it is when the job is accepted
     priority: int = DEFAULT_PRIORITY
     deadline_s: float | None = None  # counted from now on
     run_at: datetime | None = None
@@ -50,6 +51,8 @@ class Submission:
             self.max_attempts,
             None if self.parent_id is None else str(self.parent_id),  # asyncpg's UUIDs are no JSON
         )
+        if self.model_version is not None:  # keys of before there were versions stay valid
+            asked = (*asked, self.model_version)
         digest = hashlib.sha256(orjson.dumps(asked, option=orjson.OPT_SORT_KEYS)).digest()
         return IdempotencyKey(key=self.idempotency_key, digest=digest)
 

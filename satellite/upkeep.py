@@ -52,6 +52,7 @@ class Upkeep:
         if time.monotonic() < self._strays_until:
             for model_name in await service.store.release_strays(service.owner, service.held.ids):
                 service.events.wake(Wake.WORK, model_name)
+        await service.releases.follow()
         waiting = await service.store.waiting_elsewhere(service.owner)
         for name, queue in service.queues.items():
             queue.elsewhere = waiting.get(name, 0)

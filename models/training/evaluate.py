@@ -6,7 +6,6 @@ python -m models.training.evaluate --data FOLDER
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,8 +15,8 @@ from numpy.typing import NDArray
 
 from models.lstm_timeseries import LSTMTimeSeries
 from models.moving_average import MovingAverage
-from models.nets.weights import MANIFEST
 from models.training.m4 import FREQUENCIES, Frequency, Split, read_splits
+from satellite.artifacts import open_folder
 from satellite.model import Model, ModelInput
 
 Array = NDArray[np.float64]
@@ -184,10 +183,10 @@ def evaluate(model: LSTMTimeSeries, folder: Path, drop_blocks: int = 0) -> dict[
 
 def recorded(model: LSTMTimeSeries) -> dict[str, dict[str, Score]]:
     """The scores as the manifest of the weights has them."""
-    manifest = json.loads((model.artifacts / model.version / MANIFEST).read_bytes())
+    manifest = open_folder(model.artifacts / model.version).manifest
     return {
         name: {method: Score(**row) for method, row in rows.items()}
-        for name, rows in manifest["metrics"].items()
+        for name, rows in manifest.metrics.items()
     }
 
 
@@ -211,9 +210,8 @@ def main() -> None:
     parser.add_argument("--drop-blocks", type=int, default=0, help="1: score the points before the hold-out")
     options = parser.parse_args()
     model = LSTMTimeSeries()
-    if options.artifacts:
-        model.artifacts = options.artifacts
-    model.load("cpu")
+    folder = options.artifacts or LSTMTimeSeries.artifacts
+    model.load("cpu", open_folder(folder / model.version))
     print(as_text(evaluate(model, options.data, options.drop_blocks)))
 
 

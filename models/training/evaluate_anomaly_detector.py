@@ -9,7 +9,6 @@ repository, and the folder of the M4 competition's training files.
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,10 +18,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.anomaly_detector import AnomalyDetector
-from models.nets.weights import MANIFEST
 from models.training.anomalies import CHOSEN, LONGEST, SCORED, put_anomalies_into, read_series
 from models.training.detection import adjusted, auc, f1, rolling_z
 from models.training.labelled import Labelled, download_mitdb, download_ucr, read_nab
+from satellite.artifacts import Artifact, open_folder
 from satellite.model import ModelInput
 
 Array = NDArray[np.float64]
@@ -140,14 +139,13 @@ def as_text(table: dict[str, dict[str, Detection]]) -> str:
     return "\n".join(lines)
 
 
-def read_choice(model: AnomalyDetector) -> tuple[dict[str, Any], dict[str, dict[str, Detection]]]:
+def read_choice(artifact: Artifact) -> tuple[dict[str, Any], dict[str, dict[str, Detection]]]:
     """What the manifest of the weights says: the thresholds chosen, and the scores as they were then."""
-    manifest = json.loads((model.artifacts / model.version / MANIFEST).read_bytes())
     metrics = {
         name: {method: Detection(**row) for method, row in rows.items()}
-        for name, rows in manifest["metrics"].items()
+        for name, rows in artifact.manifest.metrics.items()
     }
-    return manifest["choice"], metrics
+    return artifact.manifest.about["choice"], metrics
 
 
 def main() -> None:
@@ -159,8 +157,9 @@ def main() -> None:
     parser.add_argument("--m4", type=Path, help="folder of the M4 training files")
     options = parser.parse_args()
     model = AnomalyDetector()
-    model.load("cpu")
-    choice, _ = read_choice(model)
+    artifact = open_folder(model.artifacts / model.version)
+    model.load("cpu", artifact)
+    choice, _ = read_choice(artifact)
     z = (choice["z_window"], choice["z_threshold"])
     print(as_text(evaluate(model, read_sets(options.nab, options.m4), z)))
 

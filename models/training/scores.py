@@ -13,6 +13,7 @@ from models.lstm_timeseries import LSTMTimeSeries
 from models.training import evaluate as forecasts
 from models.training import evaluate_anomaly_detector as anomalies
 from models.training import evaluate_classical as classical
+from satellite.artifacts import open_folder
 
 WHERE_M4 = "a folder with Hourly-train.csv.gz and Weekly-train.csv.gz, the M4 competition's training files"
 WHERE_NAB = "a copy of the Numenta Anomaly Benchmark's repository"
@@ -25,7 +26,7 @@ def print_forecasts(m4: Path | None) -> None:
     if m4 is None:
         print(forecasts.as_text(forecasts.recorded(model)))
     else:
-        model.load("cpu")
+        model.load("cpu", open_folder(model.artifacts / model.version))
         print(forecasts.as_text(forecasts.evaluate(model, m4)))
     heading(f"classical_forecast, one series of {classical.EVERY}", m4 is None, f"M4: {WHERE_M4}")
     print(forecasts.as_text(classical.recorded() if m4 is None else classical.evaluate(m4)))
@@ -34,8 +35,9 @@ def print_forecasts(m4: Path | None) -> None:
 def print_anomalies(m4: Path | None, nab: Path | None) -> None:
     """`anomaly_detector`: what can be had is computed, the rest is taken from the manifest."""
     model = AnomalyDetector()
-    model.load("cpu")
-    choice, was = anomalies.read_choice(model)
+    artifact = open_folder(model.artifacts / model.version)
+    model.load("cpu", artifact)
+    choice, was = anomalies.read_choice(artifact)
     sets = anomalies.read_sets(nab, m4)
     heading("anomaly_detector", False, "")
     print(anomalies.as_text(anomalies.evaluate(model, sets, (choice["z_window"], choice["z_threshold"]))))

@@ -33,6 +33,7 @@ from models.training.evaluate_anomaly_detector import (
     injected,
     read_sets,
 )
+from satellite.artifacts import open_folder
 
 Array = NDArray[np.float64]
 AVERAGE = 0.998
@@ -130,8 +131,7 @@ def write(net: LSTMAutoencoder, training: dict[str, Any], options: argparse.Name
     write_weights(folder, net.state_dict(), version=AnomalyDetector.version, **about)
     # Judged as it will serve: the weights read back from disk, through the model's own way in.
     model = AnomalyDetector()
-    model.artifacts = options.out
-    model.load("cpu")
+    model.load("cpu", open_folder(folder))
     own, chosen = detector_scores(model), injected(options.data, CHOSEN)
     threshold, score = choose_threshold([(own(one.points), one.labels) for one in chosen])
     z_window, z_threshold = choose_z(chosen)

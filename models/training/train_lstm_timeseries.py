@@ -23,6 +23,7 @@ from models.nets.weights import write_weights
 from models.nets.windows import make_windows
 from models.training.evaluate import as_text, evaluate
 from models.training.sampling import HIGHEST_WEIGHT, Batch, Sampler, read_sources
+from satellite.artifacts import open_folder
 
 # The median is what the scores judge; the band is half as important each side.
 LEVEL_WEIGHTS = (0.5, 1.0, 0.5)
@@ -116,8 +117,7 @@ def main() -> None:
     write_weights(folder, net.state_dict(), version=LSTMTimeSeries.version, **about)
     # Scored as it will serve: the weights read back from disk, through the model's own way in.
     model = LSTMTimeSeries()
-    model.artifacts = options.out
-    model.load("cpu")
+    model.load("cpu", open_folder(folder))
     table = evaluate(model, options.data, options.drop_blocks)
     metrics = {
         frequency: {

@@ -11,6 +11,7 @@ from typing import Any, cast
 import orjson
 from starlette.requests import Request
 
+from satellite.artifacts import VERSION
 from satellite.errors import BodyTooLarge, ClientClosed, InvalidJSON, InvalidRequest, UnsupportedMediaType
 from satellite.jobs import MAX_PRIORITY
 from satellite.submission import Submission
@@ -167,6 +168,13 @@ def parse_sought(value: Any, pointer: str) -> str:
     return text
 
 
+def parse_version(value: Any, pointer: str) -> str | None:
+    """Check the name of a model's version; null stands for the default."""
+    if value is not None and not (isinstance(value, str) and VERSION.fullmatch(value)):
+        raise invalid(pointer, "must be the name of a version, such as 1.0.0")
+    return value
+
+
 def parse_int(low: int, high: int) -> Callable[[Any, str], int]:
     """A check for whole numbers between two bounds."""
 
@@ -255,13 +263,14 @@ _priority = parse_int(0, MAX_PRIORITY)
 _EDIT_FIELDS: dict[str, Callable[[Any, str], Any]] = {
     "data": _anything,
     "config": _config,
+    "model_version": parse_version,
     "priority": _priority,
     "deadline_s": _deadline_s,
     "run_at": _run_at,
     "labels": _labels,
     "max_attempts": parse_int(1, MAX_ATTEMPTS),
 }
-_JOB_FIELDS = frozenset(_EDIT_FIELDS) - {"data", "config"}
+_JOB_FIELDS = frozenset(_EDIT_FIELDS) - {"data", "config", "model_version"}
 _SUBMIT_FIELDS = {"model_name": parse_text, **_EDIT_FIELDS}
 _ITEM_FIELDS = {**_SUBMIT_FIELDS, "idempotency_key": parse_key}
 _FIELDS = {**_SUBMIT_FIELDS, "store": _bool, "wait_s": _wait_s}

@@ -94,7 +94,9 @@ async def predict(request: Request) -> Response:
         if body.job_fields:
             fields = ", ".join(body.job_fields)
             raise invalid("", f'{fields}: for stored jobs only; add "store": true')
-        work = context.service.predict(asked.model_name, asked.data, asked.config, wait_s=wait_s)
+        work = context.service.predict(
+            asked.model_name, asked.data, asked.config, wait_s=wait_s, model_version=asked.model_version
+        )
         return Response(await while_connected(request, work), media_type=JSON)
     submitted = await context.service.submit(asked.flushed())
     status, answer = await while_connected(
@@ -124,6 +126,7 @@ def accepted_body(submitted: Submitted) -> dict[str, Any]:
         "job_id": str(job.job_id),
         "status": job.status,
         "model_name": job.model_name,
+        "requested_version": job.requested_version,
         "created_at": job.created_at,
         "queue_position": submitted.queue_position,
         "eta_s": None if eta_s is None else round(eta_s, 3),

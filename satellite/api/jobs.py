@@ -150,6 +150,7 @@ def job_summary(job: Job) -> dict[str, Any]:
         "job_id": str(job.job_id),
         "status": job.status,
         "model_name": job.model_name,
+        "requested_version": job.requested_version,
         "model_version": job.model_version,
         "priority": job.priority,
         "labels": labels_to_dict(job.labels),

@@ -33,7 +33,7 @@ from satellite.api.oip_wire import (
 from satellite.batching import Outcome, Tensor
 from satellite.catalog import CatalogEntry, ValidRequest
 from satellite.dispatch import Batch
-from satellite.errors import InferenceError, InvalidRequest, NotFound, Unavailable, WaitTimeout
+from satellite.errors import InferenceError, InvalidRequest, Unavailable, WaitTimeout
 from satellite.signature import Signature, TensorSpec, gather, signature_of
 
 router = APIRouter(prefix="/v2", tags=["open inference protocol"], responses=ERRORS)
@@ -72,11 +72,12 @@ async def ready(request: Request) -> dict[str, Any]:
 @router.get(_VERSION, response_model=ModelMetadata)
 async def model_metadata(request: Request, model_name: str, model_version: str = "") -> dict[str, Any]:
     """The versions of a model, and its tensors. A length of -1 may be any."""
-    entry = _find(context_of(request), model_name, model_version)
+    context = context_of(request)
+    entry, _ = await _find(context, model_name, model_version)
     signature = signature_of(entry.spec)
     return {
         "name": entry.spec.name,
-        "versions": _versions(entry),
+        "versions": context.service.releases.names(model_name),
         "platform": PLATFORM,
         "inputs": [_described(spec) for spec in signature.inputs],
         "outputs": [_described(spec) for spec in signature.outputs],
@@ -88,7 +89,7 @@ async def model_metadata(request: Request, model_name: str, model_version: str =
 async def model_ready(request: Request, model_name: str, model_version: str = "") -> dict[str, Any]:
     """200 if the model has a running replica."""
     context = context_of(request)
-    _find(context, model_name, model_version)
+    await _find(context, model_name, model_version)
     _ensure_ready(model_name, context)
     return {"name": model_name, "ready": True}
 
@@ -97,7 +98,7 @@ async def model_ready(request: Request, model_name: str, model_version: str = ""
 @router.get(f"{_VERSION}/config")
 async def model_config(request: Request, model_name: str, model_version: str = "") -> dict[str, Any]:
     """The model's tensors as Triton's model configuration spells them; their shapes include the rows."""
-    entry = _find(context_of(request), model_name, model_version)
+    entry, _ = await _find(context_of(request), model_name, model_version)
     signature = signature_of(entry.spec)
     return {
         "name": entry.spec.name,
@@ -114,12 +115,12 @@ async def repository_index(request: Request) -> list[dict[str, str]]:
     """All versions of all models, and whether they can be asked."""
     context = context_of(request)
     index: list[dict[str, str]] = []
-    for name, entry in context.service.catalog.items():
+    for name in context.service.catalog:
         part = model_part(name, context)
         state, reason = ("READY", "") if part["state"] == "ok" else ("UNAVAILABLE", part["detail"])
         index += [
             {"name": name, "version": version, "state": state, "reason": reason}
-            for version in _versions(entry)
+            for version in context.service.releases.names(name)
         ]
     return index
 
@@ -133,14 +134,14 @@ async def infer(request: Request, model_name: str, model_version: str = "") -> R
     the fields of the model's config. One row that cannot be answered fails the request.
     """
     context = context_of(request)
-    entry = _find(context, model_name, model_version)
+    entry, version = await _find(context, model_name, model_version)
     headers = headers_of(request)
     asked = await _read(request, headers, context.settings.max_body_bytes)
     signature = signature_of(entry.spec)
     outputs = signature.select(None if asked.outputs is None else list(asked.outputs))
     wait_s, config = _wait_and_config(asked.parameters, entry, context)
     rows = _valid_rows(asked, signature, entry, config)
-    answers = await while_connected(request, _compute(context, model_name, rows, wait_s))
+    answers = await while_connected(request, _compute(context, model_name, rows, version, wait_s))
     return _answer(asked, entry, outputs, answers, headers.get(b"accept-encoding", b"").decode("latin-1"))
 
 
@@ -169,10 +170,14 @@ def _valid_rows(
 
 
 async def _compute(
-    context: ApiContext, model_name: str, rows: Sequence[ValidRequest[str | Tensor]], wait_s: float
+    context: ApiContext,
+    model_name: str,
+    rows: Sequence[ValidRequest[str | Tensor]],
+    version: str | None,
+    wait_s: float,
 ) -> list[tuple[Outcome, Batch]]:
     try:
-        return await context.service.predict_rows(model_name, rows, wait_s=wait_s)
+        return await context.service.predict_rows(model_name, rows, version=version, wait_s=wait_s)
     except WaitTimeout as error:
         raise WaitTimeout(f"{error.detail}; raise the parameter timeout (microseconds)") from None
 
@@ -239,17 +244,10 @@ def _wait_and_config(
     return wait_s, config
 
 
-def _find(context: ApiContext, name: str, version: str) -> CatalogEntry:
-    """The model of this name, if it has this version; none is asked for if it is empty."""
+async def _find(context: ApiContext, name: str, version: str) -> tuple[CatalogEntry, str | None]:
+    """The model of this name, and the version that answers; the default one if none is named."""
     entry = context.service.catalog.find(name)
-    if version and version not in _versions(entry):
-        there_are = ", ".join(_versions(entry))
-        raise NotFound(f"model '{entry.spec.name}' has no version '{version[:80]}'; there are: {there_are}")
-    return entry
-
-
-def _versions(entry: CatalogEntry) -> list[str]:
-    return [entry.spec.version]
+    return entry, await context.service.releases.choose(name, version or None)
 
 
 def _ensure_ready(name: str, context: ApiContext) -> None:

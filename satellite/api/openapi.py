@@ -18,9 +18,12 @@ from satellite.api.schemas import (
     JobPage,
     JobResult,
     JobSummary,
+    LoadedInfo,
     Problem,
     Replays,
+    VersionsInfo,
 )
+from satellite.artifacts import VERSION
 from satellite.catalog import Catalog
 from satellite.jobs import DEFAULT_PRIORITY, MAX_PRIORITY
 
@@ -53,6 +56,11 @@ def problems(*statuses: int, **texts: str) -> dict[int | str, dict[str, Any]]:
 
 # What a caller may ask of a job beside its input.
 _OPTIONS: dict[str, Any] = {
+    "model_version": {
+        "type": ["string", "null"],
+        "pattern": f"^{VERSION.pattern}$",
+        "description": "Which version of the model; left out: the default at the moment of acceptance.",
+    },
     "priority": {
         "type": "integer",
         "minimum": 0,
@@ -101,6 +109,12 @@ _KEYED: dict[str, Any] = {**_body(REQUEST_REF), "parameters": [_IDEMPOTENCY]}
 _NO_JOB = problems(404, 422, 503, s404="There is no such job.", s422="The id or a parameter is malformed.")
 _NOT_ENDED = problems(409, s409="The job has not ended.")
 
+_NO_VERSION = {
+    "s404": "There is no such model, or it has no such version.",
+    "s409": "The version cannot be loaded, or there is none to go back to.",
+    "s503": "The replicas, the source of the versions or the job store do not answer.",
+}
+
 _OPERATIONS: dict[str, dict[str, Any]] = {
     "submit": {
         "status_code": 202,
@@ -138,6 +152,36 @@ _OPERATIONS: dict[str, dict[str, Any]] = {
             **_ACCEPTED,
             **problems(404, 409, 429, 503, 504, *_ENVELOPE),
         },
+    },
+    "set_default": {
+        "openapi_extra": _body(
+            {
+                "type": "object",
+                "additionalProperties": False,
+                "minProperties": 1,
+                "maxProperties": 1,
+                "properties": {
+                    "version": {"type": "string", "pattern": f"^{VERSION.pattern}$"},
+                    "rollback": {"type": "boolean", "const": True, "description": "To the default before."},
+                },
+            }
+        ),
+        "responses": {
+            **_ok(VersionsInfo, "The versions, with the new default."),
+            **problems(404, 409, 503, *_ENVELOPE, **_NO_VERSION),
+        },
+    },
+    "load": {
+        "responses": {
+            **_ok(LoadedInfo, "It is loaded everywhere."),
+            **problems(404, 409, 422, 503, **_NO_VERSION),
+        }
+    },
+    "unload": {
+        "responses": {
+            **_ok(LoadedInfo, "It is not loaded any more."),
+            **problems(404, 409, 422, 503, **{**_NO_VERSION, "s409": "It is the default."}),
+        }
     },
     "list_jobs": {
         "responses": {**_ok(JobPage, "One page."), **problems(422, 503, s422="A filter is malformed.")}

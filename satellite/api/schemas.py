@@ -67,6 +67,7 @@ class Accepted(BaseModel):
                 "job_id": _JOB_ID,
                 "status": "queued",
                 "model_name": "lstm_timeseries",
+                "requested_version": "1.0.0",
                 "created_at": "2026-01-05T12:00:00.123Z",
                 "queue_position": 3,
                 "eta_s": 2.014,
@@ -86,6 +87,7 @@ class Accepted(BaseModel):
     job_id: UUID
     status: Status
     model_name: str
+    requested_version: str | None = Field(description="The version that it runs on; null: the only one.")
     created_at: datetime
     queue_position: int | None = Field(description="How many jobs of its model come before it.")
     eta_s: float | None = Field(
@@ -159,7 +161,8 @@ class JobSummary(BaseModel):
     job_id: UUID
     status: Status
     model_name: str
-    model_version: str | None
+    requested_version: str | None = Field(description="The version to run; null: the only one.")
+    model_version: str | None = Field(description="The version that ran.")
     priority: int
     labels: dict[str, str]
     attempt: int
@@ -219,12 +222,13 @@ class Explanation(BaseModel):
 
     job_id: UUID
     model_name: str
+    model_version: str | None = Field(description="The version that ran, or is to.")
     status: Status
     summary: str = Field(description="One sentence in plain words.")
     total_s: float
     parts_s: dict[str, float] = Field(
-        description="They sum to `total_s`: admission, delay or earlier_attempts, queue, batch_fill, "
-        "compute, recording."
+        description="They sum to `total_s`: admission, delay or earlier_attempts, queue, version_load (if it "
+        "waited for one), batch_fill, compute, recording."
     )
     batch: BatchInfo | None
     attempt: int
@@ -266,12 +270,48 @@ class JobEventMessage(BaseModel):
     job: JobResult | None = Field(description="The whole job, with its last step, in the stream of one job.")
 
 
+class VersionInfo(BaseModel):
+    """A version of a model."""
+
+    version: str
+    default: bool = Field(description="It answers where none is named.")
+    created: datetime | None
+    size_bytes: int | None
+    format: str | None = Field(description="null: the model has no artifacts.")
+    metrics: dict[str, Any] = Field(description="As whoever made it measured them.")
+    problem: str | None = Field(description="Why it cannot be used.")
+    loaded_in: list[str] = Field(description="The replicas that have it loaded, those that answered.")
+
+
+class DefaultChange(BaseModel):
+    """A change of a model's default version."""
+
+    version: str
+    set_at: datetime
+    undone_at: datetime | None = Field(description="When it was rolled back; null: it was not.")
+
+
+class VersionsInfo(BaseModel):
+    """The versions of a model."""
+
+    default: str = Field(description="The version that answers where none is named.")
+    history: list[DefaultChange] = Field(description="The last changes of the default, newest first.")
+    versions: list[VersionInfo] = Field(description="Oldest first.")
+
+
+class LoadedInfo(BaseModel):
+    """On how many replicas something was done."""
+
+    version: str
+    replicas: int
+
+
 class ModelInfo(BaseModel):
     """A model and its deployment."""
 
     name: str
-    version: str = Field(description="The version that answers.")
-    versions: list[str]
+    version: str = Field(description="The version that answers where none is named.")
+    versions: list[str] = Field(description="All versions, oldest first; see `/versions`.")
     description: str
     state: str = Field(description="The deployment's state as Ray Serve reports it.", examples=["HEALTHY"])
     message: str

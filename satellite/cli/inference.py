@@ -239,9 +239,13 @@ def result(settings: Settings, job_id: str, *, wait_s: float) -> None:
     _print_answer(answer)
 
 
-def predict(settings: Settings, model: str, data: str, pairs: list[str]) -> None:
-    """Runs a model now."""
+def predict(
+    settings: Settings, model: str, data: str, pairs: list[str], *, version: str | None = None
+) -> None:
+    """Runs a model now; `version`: which of its versions, if not the default."""
     body = {"model_name": model, "data": parse_data(data), "config": parse_config(pairs)}
+    if version is not None:
+        body["model_version"] = version
     wait_s = settings.predict_wait_s
     with Api(settings.api_url) as api:
         answer = api.call("POST", "/api/v1/inference/predict", body=body, wait_s=wait_s)

@@ -30,6 +30,9 @@ Data = Annotated[
     str, typer.Option(help="Numbers `1,2,3`, a file `@series.csv` (or .json), or `-` for standard input.")
 ]
 JobId = Annotated[str, typer.Argument(help="What `submit` printed.")]
+Version = Annotated[
+    str | None, typer.Option("--version", help="Of the model; default: see `satellite versions`.")
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Pairs = Annotated[
     list[str] | None, typer.Option("--config", help="A model setting, `key=value`; may be repeated.")
@@ -145,6 +148,7 @@ def submit(
     idempotency_key: Annotated[
         str | None, typer.Option("--idempotency-key", help="Sent again with this key, it is the same job.")
     ] = None,
+    version: Version = None,
 ) -> None:
     """Submit a job; prints its id, or with --wait its result."""
     with foreseen_errors():
@@ -157,6 +161,7 @@ def submit(
             config or [],
             wait=wait,
             job_fields={
+                "model_version": version,
                 "priority": priority,
                 "deadline_s": deadline_s,
                 "run_at": run_at,
@@ -186,12 +191,13 @@ def predict(
     model: Annotated[str, typer.Argument(help="The model's name; see `satellite models`.")],
     data: Data,
     config: Pairs = None,
+    version: Version = None,
 ) -> None:
     """Run a model now and print its result as JSON."""
     with foreseen_errors():
         from satellite.cli import inference
 
-        inference.predict(load_settings(), model, data, config or [])
+        inference.predict(load_settings(), model, data, config or [], version=version)
 
 
 @app.command()
@@ -231,6 +237,23 @@ def check_model(
         from satellite.cli import check_model as view
 
         raise typer.Exit(view.run(load_settings(), name, device=device, as_json=as_json))
+
+
+@app.command()
+def versions(
+    model: Annotated[str, typer.Argument(help="The model's name; see `satellite models`.")],
+    default: Annotated[
+        str | None, typer.Option("--set-default", help="Let this version answer where none is named.")
+    ] = None,
+    rollback: Annotated[
+        bool, typer.Option("--rollback", help="Go back to the default before the last change.")
+    ] = False,
+) -> None:
+    """List a model's versions; with an option, change which of them is the default first."""
+    with foreseen_errors():
+        from satellite.cli import versions as view
+
+        view.versions(load_settings(), model, default=default, rollback=rollback)
 
 
 @app.command()

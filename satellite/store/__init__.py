@@ -3,6 +3,7 @@
 from satellite.store.postgres import Store, Verdict
 from satellite.store.records import (
     Completion,
+    DefaultChange,
     IdempotencyKey,
     JobFilter,
     LogEvent,
@@ -14,6 +15,7 @@ from satellite.store.records import (
 
 __all__ = [
     "Completion",
+    "DefaultChange",
     "IdempotencyKey",
     "JobFilter",
     "LogEvent",

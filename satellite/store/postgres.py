@@ -223,6 +223,16 @@ class Store(Reading):
         """Delete a job that has ended. Returns False if there is none."""
         return await self._fetchval(queries.DELETE_JOB, job_id, tenant) is not None
 
+    # Versions
+
+    async def set_default(self, model_name: str, version: str) -> None:
+        """Let this version answer where none is named."""
+        await self._fetch(queries.SET_DEFAULT, model_name, version)
+
+    async def undo_default(self, model_name: str, version: str) -> bool:
+        """Take back the last change of the default, which was to `version`. False if it was not any more."""
+        return await self._fetchval(queries.UNDO_DEFAULT, model_name, version) is not None
+
     # Housekeeping
 
     async def ensure_partitions(self) -> None:
@@ -328,6 +338,7 @@ class Store(Reading):
                 c.run.replica_id,
                 c.run.admission_s,
                 c.run.queue_s,
+                c.run.load_s,
                 c.run.fill_s,
                 c.run.compute_s,
                 c.start_recorded,
@@ -386,6 +397,7 @@ def _columns(jobs: Sequence[NewJob]) -> list[list[Any]]:
                 new.job.deadline_at,
                 LABEL_SEPARATOR.join(new.job.labels),
                 new.job.parent_id,
+                new.job.requested_version,
             )
             for new in jobs
         ]

@@ -7,14 +7,15 @@
 -- One without an owner waits in the database (it is delayed, or the ingress holds enough).
 WITH inserted AS (
     INSERT INTO jobs (id, tenant, model_name, input, config, max_attempts, owner, created_at, priority, run_at,
-                      rank_at, deadline_at, labels, parent_id, attempt)
+                      rank_at, deadline_at, labels, parent_id, requested_version, attempt)
     SELECT id, tenant, model_name, input, config, max_attempts, owner, created_at, priority, run_at,
-           rank_at, deadline_at, CASE WHEN labels <> '' THEN string_to_array(labels, E'\x1f') END, parent_id, 1
+           rank_at, deadline_at, CASE WHEN labels <> '' THEN string_to_array(labels, E'\x1f') END, parent_id,
+           requested_version, 1
     FROM unnest($1::uuid[], $2::text[], $3::text[], $4::json[], $5::json[], $6::int[], $7::uuid[],
                 $8::timestamptz[], $9::smallint[], $10::timestamptz[], $11::timestamptz[], $12::timestamptz[],
-                $13::text[], $14::uuid[])
+                $13::text[], $14::uuid[], $15::text[])
          AS n (id, tenant, model_name, input, config, max_attempts, owner, created_at, priority, run_at, rank_at,
-               deadline_at, labels, parent_id)
+               deadline_at, labels, parent_id, requested_version)
     -- A connection that breaks may have committed: the same jobs are then sent once more.
     ON CONFLICT (id) DO NOTHING
     RETURNING id, tenant, model_name, created_at)
@@ -57,12 +58,12 @@ WITH done AS (
                     finished_at = clock_timestamp(), result = d.result, error = d.error,
                     batch_id = d.batch_id, batch_size = d.batch_size, flush_reason = d.flush_reason,
                     replica_id = d.replica_id, admission_s = d.admission_s, queue_s = d.queue_s,
-                    fill_s = d.fill_s, compute_s = d.compute_s
+                    load_s = d.load_s, fill_s = d.fill_s, compute_s = d.compute_s
     FROM unnest($1::uuid[], $2::int[], $3::uuid[], $4::job_status[], $5::text[], $6::timestamptz[], $7::json[],
                 $8::json[], $9::uuid[], $10::int[], $11::text[], $12::text[], $13::real[], $14::real[],
-                $15::real[], $16::real[], $17::boolean[])
+                $15::real[], $16::real[], $17::real[], $18::boolean[])
          AS d (id, attempt, owner, status, model_version, started_at, result, error, batch_id, batch_size,
-               flush_reason, replica_id, admission_s, queue_s, fill_s, compute_s, start_recorded)
+               flush_reason, replica_id, admission_s, queue_s, load_s, fill_s, compute_s, start_recorded)
     WHERE jobs.id = d.id AND jobs.attempt = d.attempt AND jobs.owner = d.owner
       AND jobs.status IN ('queued', 'running')
     RETURNING jobs.id, jobs.tenant, jobs.model_name, jobs.status, jobs.attempt, jobs.started_at,
@@ -257,7 +258,8 @@ SELECT * FROM jobs WHERE id = $1 AND tenant = $2;
 -- Newest first, after a cursor. Planned anew for every call (see Store.list_jobs): the filters that are NULL vanish, and
 -- PostgreSQL picks the index for those that remain.
 SELECT id, tenant, model_name, status, attempt, max_attempts, created_at, model_version, started_at, finished_at,
-       error, priority, run_at, deadline_at, labels, parent_id, cancel_requested, batch_size, flush_reason
+       error, priority, run_at, deadline_at, labels, parent_id, cancel_requested, requested_version, batch_size,
+       flush_reason
 FROM jobs
 WHERE tenant = $1
   AND ($2::uuid IS NULL OR id < $2)
@@ -298,6 +300,24 @@ ORDER BY xid, seq LIMIT $5;
 -- name: log_horizon
 -- Up to where the log has been dropped.
 SELECT coalesce(max(xid::text::bigint), 0) FROM events_dropped;
+
+-- name: current_defaults
+-- For each model the version that answers where none is named, if that was ever changed.
+SELECT DISTINCT ON (model_name) model_name, version FROM default_versions
+WHERE undone_at IS NULL ORDER BY model_name, id DESC;
+
+-- name: default_history
+SELECT version, set_at, undone_at FROM default_versions WHERE model_name = $1 ORDER BY id DESC LIMIT $2;
+
+-- name: set_default
+INSERT INTO default_versions (model_name, version) VALUES ($1, $2);
+
+-- name: undo_default
+-- Only while it is the change that the caller has seen: of two who roll back at once, one does.
+UPDATE default_versions SET undone_at = now()
+WHERE id = (SELECT max(id) FROM default_versions WHERE model_name = $1 AND undone_at IS NULL)
+  AND version = $2 AND undone_at IS NULL
+RETURNING id;
 
 -- name: ensure_partitions
 SELECT ensure_partitions($1::date, $2::int);

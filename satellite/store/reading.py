@@ -9,7 +9,7 @@ from uuid import UUID
 from satellite.jobs import Job, JobStatus, Run, first_id_at
 from satellite.store import queries
 from satellite.store.connection import Connections
-from satellite.store.records import JobFilter, LogEvent, StoredJob
+from satellite.store.records import DefaultChange, JobFilter, LogEvent, StoredJob
 
 
 class Reading:
@@ -116,6 +116,18 @@ class Reading:
         """The last transaction whose events are no longer kept."""
         return await self._fetchval(queries.LOG_HORIZON)
 
+    async def current_defaults(self) -> dict[str, str]:
+        """The versions that answer where none is named, of the models whose default was ever changed."""
+        return {row["model_name"]: row["version"] for row in await self._fetch(queries.CURRENT_DEFAULTS)}
+
+    async def default_history(self, model_name: str, *, limit: int) -> list[DefaultChange]:
+        """The changes of a model's default, newest first."""
+        rows = await self._fetch(queries.DEFAULT_HISTORY, model_name, limit)
+        return [
+            DefaultChange(version=row["version"], set_at=row["set_at"], undone_at=row["undone_at"])
+            for row in rows
+        ]
+
     async def ping(self) -> None:
         """Ask PostgreSQL for a sign of life.
 
@@ -147,6 +159,7 @@ def stored_job(row: Any) -> StoredJob:
             replica_id=row["replica_id"],
             admission_s=row["admission_s"],
             queue_s=row["queue_s"],
+            load_s=row["load_s"],
             fill_s=row["fill_s"],
             compute_s=row["compute_s"],
         ),
@@ -169,6 +182,7 @@ def _job(row: Any, **more: Any) -> Job:
         labels=tuple(row["labels"] or ()),
         parent_id=row["parent_id"],
         cancel_requested=row["cancel_requested"],
+        requested_version=row["requested_version"],
         model_version=row["model_version"],
         started_at=row["started_at"],
         finished_at=row["finished_at"],

@@ -107,3 +107,12 @@ class LogEvent:
     status: JobStatus
     attempt: int
     at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DefaultChange:
+    """A change of the version that answers where none is named."""
+
+    version: str
+    set_at: datetime
+    undone_at: datetime | None  # it was rolled back then

@@ -7,9 +7,9 @@ import yaml
 from pydantic import ValidationError
 
 from deployments.app import AppArgs, resolve_profile
-from deployments.registry import autoscaling, find_deployments
+from deployments.registry import autoscaling, find_deployments, find_source
 from deployments.render import render
-from satellite.config import EnvironmentConfig
+from satellite.config import EnvironmentConfig, Versions
 from satellite.errors import ConfigError
 from satellite.model import forget
 from satellite.settings import REPO_ROOT, Settings
@@ -100,6 +100,25 @@ def test_what_needs_a_new_build_changes_the_arguments_and_nothing_else_does(tmp_
     assert len({a["fingerprint"] for a in seen[:3]}) == 3
     assert seen[3] == {**seen[2], "models_path": [str(mine)], "fingerprint": seen[3]["fingerprint"]}
     assert AppArgs(**seen[3]).models_path == [mine]
+
+
+def test_only_a_model_with_artifacts_has_versions():
+    rendered = options(0)
+    assert "VersionRouter" in rendered["lstm_timeseries"]["request_router_config"]["request_router_class"]
+    assert "request_router_config" not in rendered["moving_average"]
+    models = find_deployments(Settings(), "cpu")
+    assert models["moving_average"].source is None
+    spec = models["lstm_timeseries"].spec
+    for url, found in (
+        (None, str(spec.artifacts)),
+        ("s3://bucket/models", "s3://bucket/models"),
+        ("models/artifacts/lstm_timeseries", str(spec.artifacts)),
+    ):
+        assert find_source(spec, Versions(source=url), Settings()).url == found
+    with pytest.raises(ConfigError, match=r"there is no folder .*/nowhere; put the versions there"):
+        find_source(spec, Versions(source="nowhere"), Settings())
+    with pytest.raises(ConfigError, match="moving_average: its config has `versions`, but its load takes no"):
+        find_source(models["moving_average"].spec, Versions(default="1"), Settings())
 
 
 def test_unknown_arguments_and_autoscaling_fields_are_refused():

@@ -122,8 +122,10 @@ async def db(database_url, store):
 class LocalReplica:
     """Computes chunks in this process, with the real runner and the real model."""
 
-    def __init__(self, spec):
-        self.runner = BatchRunner(spec, "cpu")
+    def __init__(self, spec, source=None):
+        self.spec, self.source = spec, source
+        self.runners = {}
+        self.default = None
         self.sizes = []
         self.inputs = []  # the data of each request, in the order of computing
         self.gate = asyncio.Event()
@@ -147,16 +149,39 @@ class LocalReplica:
             unpack(data).tolist() if isinstance(data, Tensor) else orjson.loads(data)
             for data, _ in chunk.items
         ]
-        outcomes = self.runner.run(chunk.items)
+        runner = self.runner(chunk.version)
+        outcomes = runner.run(chunk.items)
         return ChunkResult(
             outcomes=outcomes,
-            model_version=self.runner.spec.version,
+            model_version=runner.version,
             replica_id="local",
             batch_id=str(uuid4()),
             batch_size=len(outcomes),
             started_at_s=started_at_s,
             compute_s=loop.time() - began,
         )
+
+    def runner(self, version):
+        version = version or self.spec.version
+        if version not in self.runners:
+            artifact = self.source.fetch(version) if self.source else None
+            self.runners[version] = BatchRunner(self.spec, "cpu", artifact)
+        return self.runners[version]
+
+    # As `satellite.releases.Replicas`
+
+    async def load(self, model_name, version):
+        self.runner(version)
+        return 1
+
+    async def unload(self, model_name, version):
+        return int(self.runners.pop(version, None) is not None)
+
+    async def loaded(self, model_name):
+        return {"local": list(self.runners)}
+
+    def follow_default(self, model_name, version):
+        self.default = version
 
 
 class LocalCluster:
@@ -176,14 +201,22 @@ class Node:
 
 @contextlib.asynccontextmanager
 async def serve(
-    database_url, redis_url, *, max_queued=10_000, window_s=WINDOW_S, flush="window", spec=None, **settings
+    database_url,
+    redis_url,
+    *,
+    max_queued=10_000,
+    window_s=WINDOW_S,
+    flush="window",
+    spec=None,
+    source=None,
+    **settings,
 ):
-    """Start an ingress. `spec`: a model of the test's own, served under the usual name."""
+    """Start an ingress. `spec` and `source`: a model of the test's own under the usual name, its versions."""
     settings = Settings(database_url=database_url, redis_url=redis_url, **settings)
     spec = spec or load_model(REPO_ROOT / "models" / f"{MODEL}.py")
     batching = Batching(batch_wait_timeout_s=window_s, flush=flush)
     model_config = ModelConfig(batching=batching, retry_delay_s=0.05)
-    replica = LocalReplica(spec)
+    replica = LocalReplica(spec, source)
     queues = {MODEL: ModelQueue(MODEL, model_config.batching, replica, max_queued=max_queued)}
     events = EventHub(redis_url, result_cache_s=settings.result_cache_s)
     service = Service(
@@ -193,6 +226,8 @@ async def serve(
         events=events,
         metrics=NoMetrics(),
         settings=settings,
+        sources={MODEL: source} if source else {},
+        replicas=replica,
     )
     watching = Watching(service)
     await service.start()

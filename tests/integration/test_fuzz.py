@@ -25,6 +25,7 @@ SERIES = st.lists(st.floats(-1e3, 1e3), min_size=3, max_size=6)
 MORE_FIELDS = {
     "config": st.fixed_dictionaries({}, optional={"forecast_steps": st.integers(-1, 600), "window": JSON})
     | JSON,
+    "model_version": st.just("1.0.0") | TEXT | JSON,
     "priority": st.integers(-1, 10) | JSON,
     "deadline_s": st.floats(-1, 1e9) | JSON,
     "run_at": TIMES | JSON,
@@ -74,6 +75,7 @@ EVENT_IDS = TEXT | st.from_regex(r"\d{1,30}[-.]\d{1,30}", fullmatch=True)
 BOUNDED = settings(
     max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
+MODELS = f"/api/v1/models/{MODEL}"
 HEADERS = {"Content-Type": "application/json"}
 
 
@@ -140,6 +142,20 @@ async def test_any_retry(shared, job_id, edits):
 @example(body={"error_code": "\0"})
 async def test_any_replay(shared, body):
     await post(shared, f"{JOBS}/retry", body)
+
+
+@BOUNDED
+@given(
+    body=st.fixed_dictionaries({}, optional={"version": TEXT | JSON, "rollback": st.just(True) | JSON})
+    | JSON,
+    version=TEXT,
+    method=st.sampled_from(["POST", "DELETE"]),
+)
+async def test_any_version(shared, body, version, method):
+    await post(shared, f"{MODELS}/default", body, 409)
+    if version not in ("", ".", ".."):
+        path = f"{MODELS}/versions/{quote(version, safe='')}/load"
+        check(await shared.http.request(method, path), 405)
 
 
 @BOUNDED

@@ -7,6 +7,7 @@ import pytest
 
 from models.anomaly_detector import THRESHOLD, WINDOW, AnomalyDetector
 from models.training.detection import adjusted, auc, f1, rolling_z
+from satellite.artifacts import open_folder
 from satellite.cli.demo import load_series
 from satellite.model import ModelInput
 
@@ -18,7 +19,7 @@ def model() -> Iterator[AnomalyDetector]:
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     loaded = AnomalyDetector()
-    loaded.load("cpu")
+    loaded.load("cpu", open_folder(AnomalyDetector.artifacts / AnomalyDetector.version))
     yield loaded
     torch.set_num_threads(threads)
 

@@ -15,7 +15,8 @@ WINDOW_S = 0.05
 
 
 class Request:
-    def __init__(self, data, *, flush=False, suspect=False, level=4, size_bytes=0):
+    def __init__(self, data, *, flush=False, suspect=False, level=4, size_bytes=0, version=None):
+        self.version = version
         self.data, self.config, self.level, self.suspect = data, "{}", level, suspect
         self.size_bytes = size_bytes
         self.urgent = FlushReason.FLUSH if flush is True else flush or None
@@ -524,6 +525,81 @@ async def test_an_estimate_grows_with_what_is_ahead():
     assert queue.eta_s(8 * 5) == pytest.approx(6.0)
     queue.set_replicas(5)
     assert queue.eta_s(8 * 5) == pytest.approx(2.0)
+
+
+async def test_batches_are_of_one_version_and_still_fill():
+    replicas = Replicas(hold=True)
+    queue = queue_for(replicas, window_s=60)
+    queue.set_replicas(3)
+    for i in range(8):
+        for version in ("1", "2", "3"):
+            queue.put(Request((version, i), version=version))
+    await replicas.count(3)
+    assert replicas.sizes == [8, 8, 8]
+    for chunk in replicas.chunks:
+        assert [data for data, _ in chunk.items] == [(chunk.version, i) for i in range(8)]
+    assert len(queue) == 0
+
+
+async def test_a_full_batch_does_not_wait_for_those_of_other_versions():
+    replicas = Replicas()
+    queue = queue_for(replicas, window_s=60)
+    early = Request("early", version="1")
+    queue.put(early)
+    await asyncio.sleep(0.01)
+    for i in range(8):
+        queue.put(Request(i, version="2"))
+    await replicas.count(1)
+    assert (replicas.chunks[0].version, replicas.sizes) == ("2", [8])
+    assert not early.started
+
+
+async def test_each_version_has_its_own_window():
+    replicas = Replicas()
+    queue = queue_for(replicas)
+    first, second = Request("a", version="1"), Request("b", version="2")
+    queue.put(first)
+    await asyncio.sleep(WINDOW_S / 2)
+    queue.put(second)
+    _, batch = await first.done
+    assert batch.flush_reason is FlushReason.TIMER
+    assert not second.started
+    _, batch = await second.done
+    assert batch.flush_reason is FlushReason.TIMER
+
+
+async def test_a_version_with_few_requests_is_not_starved_by_one_with_many():
+    clock = Clock()
+    replicas = Replicas(hold=True)
+    queue = ModelQueue(
+        "m", Batching(max_batch_size=2, batch_wait_timeout_s=1), replicas, max_queued=99, clock=clock
+    )
+    _made.append((queue, replicas))
+    for i in range(6):
+        queue.put(Request(f"old {i}", version="many"))
+    await replicas.count(2)  # one runs, one is ready
+    clock.now += 0.5
+    queue.put(Request("rare", version="few"))
+    clock.now += 2
+    for i in range(6):
+        queue.put(Request(f"new {i}", version="many"))
+    for finished in range(3):
+        replicas.gates[finished].set()
+        await replicas.count(finished + 3)
+    assert data_of(replicas)[2:5] == [["old 4", "old 5"], ["rare"], ["new 0", "new 1"]]
+
+
+async def test_a_suspect_keeps_its_version_and_what_waits_is_counted_over_all():
+    replicas = Replicas(hold=True)
+    queue = queue_for(replicas, window_s=60)
+    queue.put(Request("suspect", version="2", suspect=True))
+    for version in ("1", "2"):
+        queue.put(Request(version, version=version))
+    assert (len(queue), queue.ahead_of(4)) == (3, 3)
+    await replicas.count(1)
+    assert (replicas.chunks[0].version, replicas.chunks[0].alone) == ("2", True)
+    queue.clear_jobs()
+    assert len(queue) == 0
 
 
 async def test_a_chunk_carries_nothing_of_the_caller_that_filled_it():

@@ -115,6 +115,24 @@ def test_the_company_is_told(size, words):
     assert f"computed {words}," in told["summary"]
 
 
+def test_a_wait_for_a_version_is_told():
+    run = run_of(load_s=2.0, queue_s=0.5)
+    job = job_of(run=run, requested_version="2.0.0", model_version="2.0.0")
+    told = explain(job, config=CONFIG, mates=[])
+    assert told["parts_s"]["version_load"] == 2.0
+    assert ", and 2.0 s waiting for its version of the model to be loaded; " in told["summary"]
+    assert "it was computed by version 2.0.0 with 2 others, " in told["summary"]
+    assert told["model_version"] == "2.0.0"
+    longest = explain(job_of(run=run_of(load_s=5.5, queue_s=0.0, compute_s=1.0)), config=CONFIG, mates=[])
+    assert "5.5 s of it waiting for its version of the model to be loaded; " in longest["summary"]
+    error = orjson.dumps({"code": "version_failed", "title": "", "detail": "x: the checksum does not match"})
+    broken = job_of(JobStatus.FAILED, error=error, run=Run(flush_reason="full", load_s=0.1))
+    assert (
+        "It failed: its version of the model could not be"
+        in explain(broken, config=None, mates=[])["summary"]
+    )
+
+
 @pytest.mark.parametrize(
     ("job", "words"),
     [

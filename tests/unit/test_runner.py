@@ -50,7 +50,9 @@ class Behaves:
 @pytest.fixture
 def runner():
     spec = ModelSpec(name="behaves", cls=Behaves, file="f", line=1, input=TypeAdapter(float))
-    return BatchRunner(spec, "cpu")
+    runner = BatchRunner(spec, "cpu")
+    runner.warm_up()
+    return runner
 
 
 def run(runner, items):
@@ -95,12 +97,13 @@ def test_an_input_that_does_not_validate_never_reaches_the_model(runner):
     assert runner._model.batches[-1] == [1.0]
 
 
-def test_a_model_that_fails_its_own_example_does_not_start():
+def test_a_model_that_fails_its_own_example_does_not_warm_up():
     class Broken(Behaves):
         example = {"data": 13.0}  # noqa: RUF012
 
+    runner = BatchRunner(ModelSpec(name="b", cls=Broken, file="f", line=1, input=TypeAdapter(float)), "cpu")
     with pytest.raises(ModelFailed):
-        BatchRunner(ModelSpec(name="b", cls=Broken, file="f", line=1, input=TypeAdapter(float)), "cpu")
+        runner.warm_up()
 
 
 class Tight(Behaves):
