@@ -56,6 +56,12 @@ async def shown(node, job_id):
     return answer.json()
 
 
+def waiting(node):
+    """What waits in the queue of the only model."""
+    (queue,) = node.service.queues.values()
+    return [request for lane in queue._lanes.values() for level in lane.levels for request in level]
+
+
 async def row_of(db, job_id):
     return await db.fetchrow("SELECT * FROM jobs WHERE id = $1", UUID(job_id))
 

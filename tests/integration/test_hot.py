@@ -11,7 +11,7 @@ from ray.serve._private.thirdparty.get_asgi_route_name import get_asgi_route_nam
 from satellite.api.app import Application
 from satellite.tensors import pack
 
-from .helpers import UNKNOWN, accepted, ended, eventually, job_body, series
+from .helpers import UNKNOWN, accepted, ended, eventually, job_body, series, waiting
 from .test_api import PREDICT, RESULT, SUBMIT
 
 JSON = {"Content-Type": "application/json"}
@@ -108,8 +108,7 @@ async def test_a_predict_whose_caller_hangs_up_is_not_computed(node):
     with contextlib.suppress(httpx.TimeoutException):
         async with httpx.AsyncClient(base_url=node.url, timeout=0.5) as http:
             await http.post(PREDICT, json=job_body(1))
-    (queue,) = node.service.queues.values()
-    left = [request for level in queue._levels for request in level if request.data == pack(series(1))]
+    left = [request for request in waiting(node) if request.data == pack(series(1))]
     assert len(left) == 1
     await eventually(lambda: not left[0].is_wanted())
     node.replica.gate.set()

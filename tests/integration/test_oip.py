@@ -18,7 +18,7 @@ from satellite.api.oip_wire import HEADER_LENGTH
 from satellite.model import forget, register_model, registered
 
 from .conftest import MODEL, serve
-from .helpers import eventually, job_body
+from .helpers import eventually, job_body, waiting
 from .test_api import PREDICT
 from .test_fuzz import BOUNDED, JSON
 
@@ -208,11 +208,7 @@ async def test_it_waits_as_long_as_the_caller_says_and_no_longer_than_it_is_ther
     with pytest.raises(httpx.TimeoutException):
         async with httpx.AsyncClient(base_url=node.url, timeout=0.5) as http:
             await http.post(INFER, json=body(tensor(shape=[2, 4])))
-    (queue,) = node.service.queues.values()
-    await eventually(lambda: len(queue) == 3)
-    await eventually(
-        lambda: [r.is_wanted() for level in queue._levels for r in level] == [True, False, False]
-    )
+    await eventually(lambda: [request.is_wanted() for request in waiting(node)] == [True, False, False])
     node.replica.gate.set()
     assert (await running).status_code == 200
 
