@@ -1,37 +1,39 @@
-"""A trained forecaster for any single series: one global LSTM, its weights in `models/artifacts`."""
+"""A trained forecaster for any single series: global LSTMs, their weights in `models/artifacts`."""
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, Field
 
-from models.nets.season import find_season
+from models.nets.season import check_season, find_season
 from satellite.artifacts import Artifact
 from satellite.device import Device
 from satellite.errors import InvalidInput, VersionFailed
 from satellite.model import ModelInput, register_model
 from satellite.series import Series
 
+if TYPE_CHECKING:
+    from models.nets.global_lstm import Ensemble
+
 LEVELS = ("0.1", "0.5", "0.9")
-# A season is used once half of it has been seen a second time.
-MIN_CYCLES = 1.5
 
 
 @register_model("lstm_timeseries")
 class LSTMTimeSeries:
-    """Forecasts a series with a neural network that was trained on many others.
+    """Forecasts a series with neural networks that were trained on many others.
 
-    One LSTM, trained once on hourly and weekly series of the M4 competition, reads the last 192 points of
-    yours, whatever their unit, and forecasts the median and a band that is meant to hold the true value four
-    times out of five. It knows seasons: give `season_length` (24 for hourly data with a daily rhythm), or
-    leave it out and it is found from the data. More points help: the last 192, and seven seasons before them,
-    are looked at. Four points will do. Steps beyond the 48th are forecast from the forecast: less certain.
+    Five LSTMs, trained once on hourly and weekly series of the M4 competition, read the last 336 points of
+    yours, whatever their unit, and weigh twenty simple forecasts by how well each did on it lately. They
+    answer with the median and a band that is meant to hold the true value four times out of five. They know
+    seasons: give `season_length` (24 for hourly data with a daily rhythm), or leave it out and it is found
+    from the data. More points help: four weeks of hours or four years of weeks are looked at. Four points
+    will do. Steps beyond the 48th are forecast from the forecast: less certain.
     """
 
-    version = "1.0.0"
+    version = "2.0.0"
     Input = Series
     artifacts = Path(__file__).parent / "artifacts" / "lstm_timeseries"
 
@@ -46,7 +48,7 @@ class LSTMTimeSeries:
             description=(
                 "After how many points the series repeats itself: 24 for hourly data with a daily rhythm, "
                 "1 for none. Left out, it is found from the data. Not used if the data is shorter than one "
-                "and a half seasons."
+                "and a half seasons, or repeats itself to the digit after another number of points."
             ),
         )
 
@@ -79,11 +81,17 @@ class LSTMTimeSeries:
         state = artifact.tensors(device)
         try:
             hyper = global_lstm.Hyper(**artifact.manifest.about["hyper"])
-            net = global_lstm.GlobalLSTM(hyper).to(device)
+            net = global_lstm.Ensemble(hyper).to(device)
             net.load_state_dict(state)
         except (KeyError, TypeError, RuntimeError) as error:
             raise VersionFailed(f"{artifact.folder}: the weights do not fit the network: {error}") from error
-        self._net = net.eval()
+        self.use(net, device)
+
+    def use(self, net: "Ensemble", device: str = "cpu") -> None:
+        """Answer with these networks, which are on `device`."""
+        from models.nets import global_lstm
+
+        self.net = net.eval()
         self._device = Device.of(device)
         self._forecast = global_lstm.forecast_series
 
@@ -95,7 +103,7 @@ class LSTMTimeSeries:
             return outcomes
         series, scales, seasons = zip(*(outcomes[place] for place in places), strict=True)
         steps = [inputs[place].config.forecast_steps for place in places]
-        quantiles = self._forecast(self._net, list(series), list(seasons), max(steps), self._device)
+        quantiles = self._forecast(self.net, list(series), list(seasons), max(steps), self._device)
         for place, scale, count, answer in zip(places, scales, steps, quantiles, strict=True):
             outcomes[place] = self._output(answer[:count] * scale)
         return outcomes
@@ -117,10 +125,7 @@ def _prepare(item: ModelInput) -> tuple[NDArray[np.float64], float, int] | Excep
         scale = float(np.abs(series).max()) or 1.0
         series = series / scale
         season = item.config.season_length
-        if season is None:
-            season = find_season(series)
-        elif len(series) < MIN_CYCLES * season:
-            season = 1
+        season = find_season(series) if season is None else check_season(series, season)
         return series, scale, season
     except Exception as error:
         return error

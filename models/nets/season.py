@@ -1,4 +1,4 @@
-"""Finds the season length of a series from the series alone."""
+"""The season length of a series: found from the series alone, or what the caller says, unless it is wrong."""
 
 from __future__ import annotations
 
@@ -13,6 +13,15 @@ CYCLES = 3
 FEWEST_POINTS = 12
 # How deep the dip at the season must be: 1 is an average lag, 0 is a perfect repetition.
 DEPTH = 0.6
+# A season this short has few shorter lags to stand out from: its dip must be deeper.
+SHORT, SHORT_DEPTH = 6, 0.3
+# How much deeper than at the season that the caller gives, for that to be a mistake: the series then repeats
+# itself to the digit, only not after that many points.
+MISTAKE = 0.1
+# A season that has a shorter one inside: what a season of a year of weeks, or of a week of hours, stands for.
+INSIDE = {52: 1, 168: 24}
+# A season is used once half of it has been seen a second time.
+MIN_CYCLES = 1.5
 # A dip nearly as deep as the deepest wins if its lag is shorter: 24 before its multiple 48.
 NEARLY = 0.25
 
@@ -33,21 +42,48 @@ def find_season(series: NDArray[np.float64]) -> int:
     Source: the cumulative mean normalized difference of de Cheveigné and Kawahara, "YIN, a fundamental
     frequency estimator for speech and music", J. Acoust. Soc. Am. 111 (2002).
     """
+    score = _score(series)
+    return _first_dip(score, len(score) - 1) if score is not None else 1
+
+
+def check_season(series: NDArray[np.float64], season: int) -> int:
+    """The season to go by, where the caller gives one.
+
+    Returns:
+        `season`; 1 if the series is too short for it; another if the series plainly repeats itself after
+        another number of points, of which the given one is no multiple.
+    """
+    shortest = INSIDE.get(season, season)
+    if len(series) < MIN_CYCLES * shortest:
+        return 1
+    score = _score(series)
+    if shortest == 1 or score is None or shortest >= len(score):
+        return season
+    found = _first_dip(score, len(score) - 1)
+    plain = found > 1 and score[found - 1] < MISTAKE * score[shortest - 1]
+    return found if plain and shortest % found and found % shortest else season
+
+
+def _score(series: NDArray[np.float64]) -> NDArray[np.float64] | None:
+    """How much the series differs from itself at each lag, or None if it is too short or does not move.
+
+    Returns:
+        Entry i belongs to lag i + 1. There is one more than may win, so that the last candidate has a
+        neighbour to be compared with.
+    """
     series = series[-LOOK_BACK:]
     points = len(series)
     longest = min(LONGEST, points // CYCLES)
     if points < FEWEST_POINTS or longest < 2:
-        return 1
+        return None
     time = np.arange(points) - (points - 1) / 2
     series = series - series.mean()
     series = series - time * (time @ series) / (time @ time)
     scale = np.abs(series).max()
     if scale < 1e-12:
-        return 1
-    # One lag more than may win, so that the last candidate has a neighbour to be compared with.
+        return None
     difference = _mean_squared_difference(series / scale, longest + 1)
-    score = difference / np.maximum(np.cumsum(difference) / np.arange(1, longest + 2), 1e-18)
-    return _first_dip(score, longest)
+    return difference / np.maximum(np.cumsum(difference) / np.arange(1, longest + 2), 1e-18)
 
 
 def _mean_squared_difference(series: NDArray[np.float64], longest: int) -> NDArray[np.float64]:
@@ -68,7 +104,7 @@ def _first_dip(score: NDArray[np.float64], longest: int) -> int:
     """
     middle = score[1:longest]
     dips = np.flatnonzero((middle < score[: longest - 1]) & (middle <= score[2 : longest + 1])) + 2
-    dips = dips[score[dips - 1] < DEPTH]
+    dips = dips[score[dips - 1] < np.where(dips < SHORT, SHORT_DEPTH, DEPTH)]
     if not len(dips):
         return 1
     return int(dips[score[dips - 1] <= score[dips - 1].min() + NEARLY][0])

@@ -2,8 +2,8 @@
 
 Everything is gathered for the whole batch at once, from one matrix of observations:
 
-- the **sequence** the LSTM reads: the last points, instance-normalised, and their differences;
-- the **simple forecasts** the head mixes, as distances from the seasonal naive forecast;
+- the **sequence** the LSTM reads: patches of the last points, instance-normalised, and their differences;
+- the **simple forecasts** the head mixes, as distances from the seasonal naive forecast, and their record;
 - the **unit** and the **base** that turn the network's answers back into the series' own scale.
 
 Differences of large numbers need float64; only what the network reads is float32.
@@ -17,29 +17,34 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-SEQUENCE_FEATURES = 6
-ROW_FEATURES = 8
-SIMPLE_FORECASTS = 9
-STEP_FEATURES = 5 + SIMPLE_FORECASTS
-# Averages over seasons look this far back, and the second season is this many of the first: a week of days.
-CYCLES = 7
+from models.nets.season import INSIDE
+from models.nets.simple import SIMPLE_FORECASTS, History, Moments, simple_forecasts, track_record
+
+POINT_FEATURES = 4
+PATCH_FEATURES = 3
+ROW_FEATURES = 9 + 2 * SIMPLE_FORECASTS
+STEP_FEATURES = 7 + SIMPLE_FORECASTS
 # Below this ratio two scales count as the same nothing: rounding, not signal.
 TINY = 1e-6
+# Above a season there are seven of them, as there is a week above a day; above none, a year of weeks.
+WEEK, YEAR = 7, 52
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Windows:
-    """One batch, ready for the network. B series, L points read, H steps ahead.
+    """One batch, ready for the network. B series, P patches read, H steps ahead.
 
     Attributes:
-        sequence: (B, L, 6) float32, padded on the right.
-        last: (B,) int64, the place of each row's last point in `sequence`.
-        row: (B, 8) float32, what is known of the window as a whole.
-        steps: (B, H, 14) float32, what is known of each step.
-        simple: (B, H, 9) float32, simple forecasts as distances from `base`, in `unit`s; 0 if not usable.
-        usable: (B, 1, 9) bool, which simple forecasts the window is long enough for.
+        sequence: (B, P, patch * 4 + 3) float32, padded on the right.
+        last: (B,) int64, the place of each row's last patch in `sequence`.
+        row: (B, 49) float32, what is known of the window as a whole.
+        steps: (B, H, 27) float32, what is known of each step.
+        simple: (B, H, 20) float32, simple forecasts as distances from `base`, in `unit`s; 0 if not usable.
+        usable: (B, 1, 20) bool, which simple forecasts the window is long enough for.
+        record: (B, 20) float32, log of how wrong each simple forecast was lately, over the seasonal naive.
         base: (B, H) float64, the seasonal naive forecast.
         unit: (B,) float64, the mean absolute seasonal difference in the window; 0 if it repeats exactly.
+        seasonal: (B,) bool, whether there is a season.
     """
 
     sequence: Tensor
@@ -48,11 +53,23 @@ class Windows:
     steps: Tensor
     simple: Tensor
     usable: Tensor
+    record: Tensor
     base: Tensor
     unit: Tensor
+    seasonal: Tensor
 
 
-def make_windows(values: Tensor, lengths: Tensor, seasons: Tensor, steps: int, context: int) -> Windows:
+def rhythms(seasons: Tensor) -> tuple[Tensor, Tensor]:
+    """The season and the long season (B, 1) that a given season length (B,) stands for."""
+    m = seasons
+    for season, inside in INSIDE.items():
+        m = torch.where(m == season, inside, m)
+    return m[:, None], torch.where(m == 1, YEAR, WEEK * m)[:, None]
+
+
+def make_windows(
+    values: Tensor, lengths: Tensor, seasons: Tensor, steps: int, context: int, patch: int
+) -> Windows:
     """Build the features of a batch.
 
     Args:
@@ -60,30 +77,38 @@ def make_windows(values: Tensor, lengths: Tensor, seasons: Tensor, steps: int, c
         lengths: (B,) int64, points in each row, at least 4.
         seasons: (B,) int64, points in a season; 1 for none; at most two thirds of the row's length.
         steps: how many steps ahead.
-        context: how many of the last points the network reads.
+        context: how many of the last points the network reads, a multiple of `patch`.
+        patch: how many points the LSTM takes in at a time.
 
     Source: normalising each window by its own mean and deviation: Kim et al., "Reversible Instance
     Normalization for Accurate Time-Series Forecasting against Distribution Shift", ICLR 2022.
     """
-    n, m = lengths[:, None], seasons[:, None]
-    width = min(context, int(lengths.max()))
-    place = (n - context).clamp(min=0) + torch.arange(width, device=values.device)
-    scales = _measure(values, place, n, m)
+    n = lengths[:, None]
+    m, long = rhythms(seasons)
+    history = History.of(values)
+    # The last patch ends with the last point; the first may begin before the series does.
+    patches = (n.clamp(max=context) + patch - 1) // patch
+    width = int(patches.max()) * patch
+    place = n - patches * patch + torch.arange(width, device=values.device)
+    scales = _measure(history, place, n, m, long, context)
+    unit = _nonzero(scales.unit)
     ahead = torch.arange(1, steps + 1, device=values.device).expand(len(values), -1)
-    base, simple = _simple_forecasts(values, n, m, ahead, scales.drift)
-    usable = torch.ones(len(values), 1, SIMPLE_FORECASTS, dtype=torch.bool, device=values.device)
-    usable[:, :, -2:] = scales.has_long[:, :, None]
-    # What the window is too short for was gathered from its edge: it must not reach the network at all.
-    simple = torch.where(usable, simple / _nonzero(scales.unit)[:, :, None], 0.0)
+    now = Moments(n=n[:, None], m=m[:, None], long=long[:, None])
+    base, simple, usable = simple_forecasts(history, now, ahead[:, None])
+    base, simple = base[:, 0], simple[:, 0] / unit[:, :, None]
+    record, tried, naive_error = track_record(history, n, m, long, unit)
+    row = [_row(n.clamp(max=4 * context), m, scales), naive_error, record, tried.double()]
     return Windows(
-        sequence=_sequence(values, place, n, m, scales).float(),
-        last=n[:, 0].clamp(max=width) - 1,
-        row=_row(n.clamp(max=context), m, scales).float(),
-        steps=torch.cat([_time(ahead, m), torch.asinh(simple)], dim=-1).float(),
+        sequence=_sequence(history, place, n, m, long, scales, patch).float(),
+        last=patches[:, 0] - 1,
+        row=torch.cat(row, dim=1).float(),
+        steps=torch.cat([_time(ahead, m, long), torch.asinh(simple)], dim=-1).float(),
         simple=simple.float(),
         usable=usable,
+        record=record.float(),
         base=base,
         unit=scales.unit[:, 0],
+        seasonal=m[:, 0] > 1,
     )
 
 
@@ -98,8 +123,8 @@ class _Scales:
         unit: mean absolute difference from one season to the next; see `Windows`.
         drift: mean difference from one season to the next. Over the unit, 1 is a steady climb and 0 is all
             back and forth.
-        long: mean absolute difference over seven seasons.
-        has_long: whether a second season of seven seasons is to be believed.
+        long: mean absolute difference over a long season.
+        has_long: whether there are enough points for `long`.
     """
 
     mean: Tensor
@@ -111,40 +136,45 @@ class _Scales:
     has_long: Tensor
 
 
-def _measure(values: Tensor, place: Tensor, n: Tensor, m: Tensor) -> _Scales:
-    window, seen = _at(values, place), place < n
+def _measure(history: History, place: Tensor, n: Tensor, m: Tensor, long: Tensor, context: int) -> _Scales:
+    seen = (place >= (n - context).clamp(min=0)) & (place < n)
+    window = history.at(place)
     mean = _mean(window, seen)
     deviation = _mean((window - mean) ** 2, seen).sqrt()
-    by_season = window - _at(values, place - m)
+    by_season = window - history.at(place - m)
     seasonal = _mean(by_season.abs(), seen & (place >= m))
-    long = _mean((window - _at(values, place - CYCLES * m)).abs(), seen & (place >= CYCLES * m))
     return _Scales(
         mean=mean,
         deviation=deviation,
-        plain=_mean((window - _at(values, place - 1)).abs(), seen & (place >= 1)),
+        plain=_mean((window - history.at(place - 1)).abs(), seen & (place >= 1)),
         unit=torch.maximum(seasonal, TINY * deviation),
         drift=_mean(by_season, seen & (place >= m)),
-        long=long,
-        # The second season (a week, where the first is a day) counts only if the window speaks for it.
-        has_long=(m > 1) & (n >= (CYCLES + 1) * m) & (long <= seasonal),
+        long=_mean((window - history.at(place - long)).abs(), seen & (place >= long)),
+        has_long=n >= long + m.clamp(min=4),
     )
 
 
-def _sequence(values: Tensor, place: Tensor, n: Tensor, m: Tensor, scales: _Scales) -> Tensor:
-    """What the LSTM reads, (B, L, 6): the points, two differences, and where in the season they are."""
-    window, unit = _at(values, place), _nonzero(scales.unit)
-    by_season = torch.where(place >= m, window - _at(values, place - m), 0.0)
-    angle = (place - n + 1) * (2 * math.pi / m)
-    season = (m > 1).double()
+def _sequence(
+    history: History, place: Tensor, n: Tensor, m: Tensor, long: Tensor, scales: _Scales, patch: int
+) -> Tensor:
+    """What the LSTM reads: patches of points and differences, and where in the season each patch ends."""
+    window, unit = history.at(place), _nonzero(scales.unit)
+    seen = (place >= 0) & (place < n)
+    by_long = torch.where(place >= long, window - history.at(place - long), 0.0)
     features = [
         (window - scales.mean) / _nonzero(scales.deviation),
-        torch.asinh((window - _at(values, place - 1)) / unit),
-        torch.asinh(by_season / unit),
-        angle.sin() * season,
-        angle.cos() * season,
-        season.expand_as(angle),
+        torch.asinh(torch.where(place >= 1, window - history.at(place - 1), 0.0) / unit),
+        torch.asinh(torch.where(place >= m, window - history.at(place - m), 0.0) / unit),
+        torch.asinh(by_long / unit),
     ]
-    return torch.where((place < n)[:, :, None], torch.stack(features, dim=-1), 0.0)
+    points = torch.where(seen[:, :, None], torch.stack(features, dim=-1), 0.0)
+    batch, width, count = points.shape
+    patches = points.view(batch, width // patch, patch * count)
+    angle = (place[:, patch - 1 :: patch] - n + 1) * (2 * math.pi / m)
+    ends = seen[:, patch - 1 :: patch]
+    season = ((m > 1) & ends).double()
+    phase = torch.stack([angle.sin() * season, angle.cos() * season, ends.double()], dim=-1)
+    return torch.cat([patches, phase], dim=-1)
 
 
 def _row(n: Tensor, m: Tensor, scales: _Scales) -> Tensor:
@@ -163,8 +193,8 @@ def _row(n: Tensor, m: Tensor, scales: _Scales) -> Tensor:
     return torch.cat(features, dim=1)
 
 
-def _time(ahead: Tensor, m: Tensor) -> Tensor:
-    """Where each step lies, (B, H, 5): how far ahead, and where in the season."""
+def _time(ahead: Tensor, m: Tensor, long: Tensor) -> Tensor:
+    """Where each step lies, (B, H, 7): how far ahead, and where in the season and the long season."""
     angle = ahead * (2 * math.pi / m)
     season = (m > 1).double()
     features = [
@@ -173,57 +203,10 @@ def _time(ahead: Tensor, m: Tensor) -> Tensor:
         angle.sin() * season,
         angle.cos() * season,
         (ahead / m).log1p(),
+        (ahead * (2 * math.pi / long)).sin(),
+        (ahead * (2 * math.pi / long)).cos(),
     ]
     return torch.stack(features, dim=-1)
-
-
-def _simple_forecasts(
-    values: Tensor, n: Tensor, m: Tensor, ahead: Tensor, drift: Tensor
-) -> tuple[Tensor, Tensor]:
-    """The seasonal naive forecast (B, H) and, as distances from it, the forecasts to mix (B, H, 9).
-
-    In order: the seasonal naive itself; the last value; the mean of the last seasons; the same at the level
-    of the last point; the same with the window's drift; the seasonal naive at the level of the last point;
-    the seasonal naive with the drift; the season a week ago; the same at the level of today.
-    """
-    cycles = (ahead + m - 1) // m
-    place = n - 1 + ahead - cycles * m
-    base = _at(values, place)
-    last = _at(values, n - 1)
-    mean, age = _season_mean(values, place, m)
-    surprise = last - _season_mean(values, n - 1, m)[0]
-    week = CYCLES * m
-    week_ago = _at(values, n - 1 + ahead - (ahead + week - 1) // week * week)
-    total = torch.nn.functional.pad(values.cumsum(1), (1, 0))
-    today = _at(total, n) - _at(total, n - m)
-    then = _at(total, n - week) - _at(total, n - week - m)
-    forecasts = [
-        torch.zeros_like(base),
-        last - base,
-        mean - base,
-        mean + surprise - base,
-        mean + drift * (cycles + age) - base,
-        (last - _at(values, n - 1 - m)).expand_as(base),
-        drift * cycles,
-        week_ago - base,
-        week_ago + (today - then) / m - base,
-    ]
-    return base, torch.stack(forecasts, dim=-1)
-
-
-def _season_mean(values: Tensor, place: Tensor, m: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean of the points at `place` and up to six seasons before it, and how many seasons old it is."""
-    back = torch.arange(CYCLES, device=values.device)
-    places = place[:, :, None] - back * m[:, :, None]
-    points = _at(values, places.flatten(1)).view_as(places)
-    seen = (places >= 0) | (back == 0)
-    count = seen.sum(-1)
-    return torch.where(seen, points, 0.0).sum(-1) / count, (seen * back).sum(-1) / count
-
-
-def _at(values: Tensor, place: Tensor) -> Tensor:
-    """Gather by place; what lies outside becomes the nearest edge and is masked by the caller."""
-    return values.gather(1, place.clamp(0, values.shape[1] - 1))
 
 
 def _mean(values: Tensor, seen: Tensor) -> Tensor:

@@ -1,6 +1,9 @@
 """Scores forecasts as the M4 competition did, and the simple forecasts to beat.
 
-python -m models.training.evaluate --data FOLDER
+    python -m models.training.evaluate --data FOLDER
+
+The weights in use were trained on all there is. What is scored are their twins: the same networks, trained in
+the same way without the last four blocks of every series.
 """
 
 from __future__ import annotations
@@ -21,6 +24,8 @@ from satellite.model import Model, ModelInput
 
 Array = NDArray[np.float64]
 BATCH = 8
+# The folder of the twins, in that of a version, and how many blocks of every series they have not seen.
+TWINS, HELD_OUT_BLOCKS = "held_out", 4
 
 
 def smape(actual: Array, forecast: Array) -> float:
@@ -202,17 +207,35 @@ def as_text(table: dict[str, dict[str, Score]]) -> str:
     return "\n".join(lines)
 
 
-def main() -> None:
-    """Print the table for the weights in use."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--data", type=Path, required=True, help="folder of the M4 training files")
-    parser.add_argument("--artifacts", type=Path, help="folder of another set of weights")
-    parser.add_argument("--drop-blocks", type=int, default=0, help="1: score the points before the hold-out")
-    options = parser.parse_args()
+def held_out_twins(artifacts: Path) -> LSTMTimeSeries:
+    """The model with the weights that have not seen the last four blocks of any series.
+
+    Args:
+        artifacts: folder of the versions.
+    """
     model = LSTMTimeSeries()
-    folder = options.artifacts or LSTMTimeSeries.artifacts
-    model.load("cpu", open_folder(folder / model.version))
-    print(as_text(evaluate(model, options.data, options.drop_blocks)))
+    model.load("cpu", open_folder(artifacts / model.version / TWINS))
+    return model
+
+
+def main() -> None:
+    """Print the table for one cut-off."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--data", type=Path, required=True, help="folder of the M4 training files")
+    parser.add_argument(
+        "--artifacts", type=Path, default=LSTMTimeSeries.artifacts, help="folder of other versions"
+    )
+    parser.add_argument(
+        "--drop-blocks",
+        type=int,
+        default=0,
+        choices=range(HELD_OUT_BLOCKS),
+        help="1: score the points before the hold-out, and so on",
+    )
+    options = parser.parse_args()
+    print(as_text(evaluate(held_out_twins(options.artifacts), options.data, options.drop_blocks)))
 
 
 if __name__ == "__main__":

@@ -50,7 +50,8 @@ def read_splits(folder: Path, frequency: Frequency, drop_blocks: int = 0) -> lis
         folder: holds `Hourly-train.csv.gz` and `Weekly-train.csv.gz`.
         frequency: which file.
         drop_blocks: forget this many times `horizon` points at the end first. With 1, the points held out
-            are the ones before the real hold-out: for trying things without looking at it.
+            are the ones before the real hold-out: for trying things without looking at it. With -1 nothing
+            is held out.
     """
     with gzip.open(folder / f"{frequency.name}-train.csv.gz", "rt", newline="") as file:
         rows = csv.reader(file)
@@ -58,6 +59,7 @@ def read_splits(folder: Path, frequency: Frequency, drop_blocks: int = 0) -> lis
         series = [np.array([float(cell) for cell in row[1:] if cell]) for row in rows]
     splits = []
     for points in series:
-        kept = points[: len(points) - drop_blocks * frequency.horizon]
-        splits.append(Split(train=kept[: -frequency.horizon], held_out=kept[-frequency.horizon :]))
+        end = len(points) - drop_blocks * frequency.horizon
+        cut = end - frequency.horizon
+        splits.append(Split(train=points[:cut], held_out=points[cut:end]))
     return splits

@@ -3,22 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from models.nets.windows import CYCLES
+from models.nets.season import check_season
 from models.training.m4 import HOURLY, WEEKLY, read_splits
 
 Array = NDArray[np.float64]
 SHORTEST = 4
 # Shares of a batch: hourly series, coarser copies of them, weekly series, coarser copies of them, made up.
-SHARES = (0.36, 0.12, 0.30, 0.06, 0.16)
+SHARES = (0.28, 0.10, 0.42, 0.04, 0.16)
+# The same for the shortest windows. Too short for a day, hourly series show a steadiness that others do not
+# have, and nothing tells them apart: the network must not learn to expect it of all.
+SHORT_SHARES = (0.12, 0.06, 0.64, 0.04, 0.14)
+SHORT = 36
 HIDE_SEASON = 0.1
+# So many batches hold windows of up to so many points: most callers give all they have.
+LONG_SHARE, LONGEST = 0.6, 1000
+# Later windows are drawn more often: the future is more like them.
+LATENESS = 2.0
+# Steps that count in full where there is no season: those which the competition asks of weekly series.
+FULL_STEPS = 13
 # About what Naive2 scores, so that both halves of the loss weigh the same.
 TYPICAL_MASE, TYPICAL_SMAPE = 2.4, 0.13
 HIGHEST_WEIGHT = 4.0
@@ -76,17 +87,24 @@ def read_sources(folder: Path, drop_blocks: int) -> list[list[Source]]:
     """The four pools of `SHARES` that are made of data. Held-out points are not in them."""
     pools: list[list[Source | None]] = [[], [], [], []]
     for split in read_splits(folder, HOURLY, drop_blocks):
-        pools[0].append(make_source(split.train, HOURLY.season))
+        pools[0].append(_as_served(make_source(split.train, HOURLY.season)))
         # Means over 2 to 12 hours keep the rhythm of the day and the week at other season lengths.
         for size in (2, 3, 4, 6, 8, 12):
             pools[1].append(make_source(_coarser(split.train, size), HOURLY.season // size))
     for split in read_splits(folder, WEEKLY, drop_blocks):
         pools[2].append(make_source(split.train, WEEKLY.season))
-        # A year has about 52 weeks; the competition takes weekly series as having no season.
-        pools[3].append(make_source(split.train, 52))
+        # A quarter has about 13 weeks, a year as many times four.
         pools[3].append(make_source(_coarser(split.train, 4), 13))
         pools[3].append(make_source(_coarser(split.train, 4), 1))
     return [[source for source in pool if source] for pool in pools]
+
+
+def _as_served(source: Source | None) -> Source | None:
+    """Some hourly series repeat themselves after 23 points: the model goes by that, the scores by 24."""
+    if source is None:
+        return None
+    points = source.points / np.abs(source.points).max()
+    return replace(source, season=check_season(points, source.season))
 
 
 def _coarser(points: Array, size: int) -> Array:
@@ -103,23 +121,32 @@ class Sampler:
         self._block = block
         self._random = np.random.default_rng(seed)
 
+    @property
+    def state(self) -> dict[str, Any]:
+        """What the next batches depend on."""
+        return dict(self._random.bit_generator.state)
+
+    @state.setter
+    def state(self, state: dict[str, Any]) -> None:
+        self._random.bit_generator.state = state
+
     def draw(self, size: int) -> Batch:
-        """Draw `size` windows of similar length: half of all batches long, the others anything from 4 up."""
+        """Draw `size` windows: in most batches long ones, in the others of similar lengths from 4 up."""
         random = self._random
-        longest = self._context + CYCLES * HOURLY.season
-        if random.random() < 0.55:
-            limits = (self._context, longest)
+        if random.random() < LONG_SHARE:
+            limits = (self._context, LONGEST)
         else:
-            top = np.exp(random.uniform(np.log(2 * SHORTEST), np.log(longest)))
+            top = np.exp(random.uniform(np.log(2 * SHORTEST), np.log(self._context)))
             limits = (max(SHORTEST, int(0.5 * top)), int(top))
-        windows = [self._window(*limits) for _ in range(size)]
+        shares = SHORT_SHARES if limits[1] < SHORT else SHARES
+        windows = [self._window(*limits, shares) for _ in range(size)]
         lengths = [len(past) for past, *_ in windows]
         values = np.zeros((size, max(lengths)))
         targets = np.zeros((size, self._block))
         known = np.zeros((size, self._block), dtype=bool)
         importance = np.zeros((size, self._block))
         # Without a season errors grow with the root of the distance: near steps must not drown in the far.
-        fading = np.minimum(1, np.sqrt(6 / np.arange(1, self._block + 1)))
+        fading = np.minimum(1, FULL_STEPS / np.arange(1, self._block + 1))
         seasons = []
         for row, (past, future, season, error) in enumerate(windows):
             scale = np.abs(past).max() or 1.0
@@ -139,20 +166,24 @@ class Sampler:
             importance=torch.from_numpy(importance),
         )
 
-    def _window(self, shortest: int, longest: int) -> tuple[Array, Array, int, float]:
+    def _window(
+        self, shortest: int, longest: int, shares: Sequence[float]
+    ) -> tuple[Array, Array, int, float]:
         """What was seen, what came next, the season to tell the network, the source's error."""
         random = self._random
-        pool = random.choice(len(SHARES), p=SHARES)
+        pool = random.choice(len(shares), p=shares)
         length = int(random.integers(shortest, longest + 1))
         if pool == len(self._pools):
             source = made_up(random, length + self._block)
         else:
             source = self._pools[pool][random.integers(len(self._pools[pool]))]
         points = source.points
-        # A full block ahead where the series allows it, at least a few points where it does not.
-        ahead = self._block if len(points) >= 3 * self._block else SHORTEST
+        # All that counts in full where the series allows it, at least a few points where it does not.
+        ahead = self._block if source.season > 1 else FULL_STEPS
+        ahead = ahead if len(points) >= 3 * ahead else SHORTEST
         length = min(length, len(points) - ahead)
-        end = int(random.integers(length, len(points) - ahead + 1))
+        free = len(points) - ahead - length
+        end = length + int(random.random() ** (1 / (1 + LATENESS)) * (free + 1))
         season = source.season
         if length < 1.5 * season or random.random() < HIDE_SEASON:
             season = 1

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from models.anomaly_detector import AnomalyDetector
 from models.lstm_timeseries import LSTMTimeSeries
+from models.training import cut_offs
 from models.training import evaluate as forecasts
 from models.training import evaluate_anomaly_detector as anomalies
 from models.training import evaluate_classical as classical
@@ -22,12 +23,10 @@ WHERE_NAB = "a copy of the Numenta Anomaly Benchmark's repository"
 def print_forecasts(m4: Path | None) -> None:
     """`lstm_timeseries`, `classical_forecast` and `moving_average`."""
     heading("lstm_timeseries", m4 is None, f"M4: {WHERE_M4}")
-    model = LSTMTimeSeries()
     if m4 is None:
-        print(forecasts.as_text(forecasts.recorded(model)))
+        print(forecasts.as_text(forecasts.recorded(LSTMTimeSeries())))
     else:
-        model.load("cpu", open_folder(model.artifacts / model.version))
-        print(forecasts.as_text(forecasts.evaluate(model, m4)))
+        print(cut_offs.report(LSTMTimeSeries.artifacts, m4).as_text())
     heading(f"classical_forecast, one series of {classical.EVERY}", m4 is None, f"M4: {WHERE_M4}")
     print(forecasts.as_text(classical.recorded() if m4 is None else classical.evaluate(m4)))
 

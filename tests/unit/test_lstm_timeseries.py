@@ -11,8 +11,9 @@ import pytest
 from pydantic import ValidationError
 
 from models.lstm_timeseries import LSTMTimeSeries
-from models.nets.season import find_season
+from models.nets.season import check_season, find_season
 from satellite.artifacts import open_folder
+from satellite.cli.demo import load_series, mean_absolute_error, seasonal_naive
 from satellite.errors import InvalidInput, VersionFailed
 from satellite.model import ModelInput
 
@@ -88,16 +89,20 @@ def test_a_constant_stays_constant(model: LSTMTimeSeries, value: float, points: 
         assert values == pytest.approx([value] * 60, rel=1e-9, abs=0)
 
 
-@pytest.mark.parametrize("scale", [1e29, 1e-29, -1.0])
+@pytest.mark.parametrize("scale", [1e29, 1e-29])
 def test_the_unit_of_the_data_does_not_matter(model: LSTMTimeSeries, scale: float) -> None:
     data = wave(100, noise=0.3)
     plain = np.array(one(model, data, forecast_steps=20, season_length=24).forecast)
-    if scale > 0:
-        scaled = np.array(one(model, scale / 20 * data, forecast_steps=20, season_length=24).forecast)
-        assert scaled == pytest.approx(scale / 20 * plain, rel=1e-4)
-    else:
-        shifted = np.array(one(model, data + 1e4, forecast_steps=20, season_length=24).forecast)
-        assert shifted - 1e4 == pytest.approx(plain, rel=1e-2)
+    scaled = np.array(one(model, scale / 20 * data, forecast_steps=20, season_length=24).forecast)
+    assert scaled == pytest.approx(scale / 20 * plain, rel=1e-4)
+
+
+def test_far_from_zero_the_level_does_not_matter(model: LSTMTimeSeries) -> None:
+    # Near zero it does: what doubles from 1 to 2 is another thing than what grows from 1001 to 1002.
+    data = wave(100, noise=0.3)
+    low = np.array(one(model, data + 1e3, forecast_steps=20, season_length=24).forecast)
+    high = np.array(one(model, data + 1e6, forecast_steps=20, season_length=24).forecast)
+    assert high - 1e6 == pytest.approx(low - 1e3, abs=0.05)
 
 
 @pytest.mark.parametrize(
@@ -198,7 +203,7 @@ def test_config_is_checked(config: dict[str, int]) -> None:
         LSTMTimeSeries.Config(**config)
 
 
-@pytest.mark.parametrize("season", [7, 12, 24, 52])
+@pytest.mark.parametrize("season", [4, 7, 12, 24, 52])
 def test_the_season_is_found(season: int) -> None:
     assert find_season(wave(8 * season, season=season, noise=0.3, trend=0.05)) == season
 
@@ -210,6 +215,52 @@ def test_no_season_is_found_where_there_is_none() -> None:
     assert find_season(random.normal(size=11)) == 1
     found = [find_season(random.normal(size=500).cumsum()) for _ in range(50)]
     assert found.count(1) >= 48
+    # A walk whose steps are large every fourth time differs least from itself after four steps, and has no
+    # season all the same.
+    steps = random.normal(size=(50, 500)) * np.where(np.arange(500) % 4, 0.3, 1.0)
+    assert [find_season(walk.cumsum()) for walk in steps].count(1) >= 48
+
+
+def test_a_given_season_is_taken_unless_it_is_plainly_wrong() -> None:
+    noisy = wave(400, season=24, noise=0.5)
+    assert check_season(noisy, 24) == 24
+    assert check_season(noisy, 20) == 20
+    assert check_season(noisy, 1) == 1
+    assert check_season(noisy[:30], 24) == 1
+    exact = wave(400, season=23)
+    assert check_season(exact, 24) == 23
+    assert check_season(exact, 46) == 46
+    # A day inside a week: the week is what the caller means.
+    assert check_season(wave(800, season=24), 168) == 168
+
+
+def over_the_last_value(model: LSTMTimeSeries, series: np.ndarray, points: int) -> float:
+    """How far the model is off over how far the last value is, five steps ahead, from many moments."""
+    starts = range(0, len(series) - points - 5, 3)
+    items = [request(series[start : start + points], forecast_steps=5) for start in starts]
+    errors, naive = [], []
+    for start, outcome in zip(starts, model.infer_batch(items), strict=True):
+        end = start + points
+        errors.append(np.abs(outcome.forecast - series[end : end + 5]).mean())
+        naive.append(np.abs(series[end - 1] - series[end : end + 5]).mean())
+    return float(np.mean(errors) / np.mean(naive))
+
+
+def test_short_inputs_are_forecast_better_than_by_the_last_value(model: LSTMTimeSeries) -> None:
+    co2 = np.array(load_series().history)
+    by_length = [over_the_last_value(model, co2, points) for points in (6, 8, 12, 16)]
+    assert np.mean(by_length) < 0.97
+    assert max(by_length) < 1.02
+    # A third of a season, too short for it to be known.
+    assert over_the_last_value(model, wave(300, noise=0.3), 8) < 0.9
+
+
+def test_a_year_of_weeks_is_forecast_better_than_by_the_last_one(model: LSTMTimeSeries) -> None:
+    series = load_series()
+    for season in (52, 1):
+        forecast = one(model, series.history, forecast_steps=52, season_length=season).forecast
+        naive = seasonal_naive(series.history, 52, 52)
+        assert mean_absolute_error(forecast, series.actual) < 0.6 * mean_absolute_error(naive, series.actual)
 
 
 def test_weights_of_another_shape_are_refused(tmp_path: Path) -> None:
