@@ -9,9 +9,11 @@ import sys
 import tempfile
 import time
 from collections.abc import Generator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+
+import psutil
 
 from satellite.cli.processes import find_run, memory_bytes
 from satellite.cli.ray_head import free_ports
@@ -38,13 +40,14 @@ class System:
         for process in find_run(
             state.run_id, session=state.supervisor, roots=[state.supervisor, state.guard]
         ):
-            command = process.cmdline()
-            name = (
-                command[0].split("::", 1)[-1]
-                if command and command[0].startswith("ray::")
-                else process.name()
-            )
-            sizes[name] = sizes.get(name, 0) + memory_bytes(process) / 2**20
+            with suppress(psutil.NoSuchProcess):  # one that PostgreSQL or Ray had for a moment only
+                command = process.cmdline()
+                name = (
+                    command[0].split("::", 1)[-1]
+                    if command and command[0].startswith("ray::")
+                    else process.name()
+                )
+                sizes[name] = sizes.get(name, 0) + memory_bytes(process) / 2**20
         return sizes
 
 
