@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 from dataclasses import replace
+from functools import partial
 
 from rich.console import Console
 
@@ -28,7 +29,7 @@ def main() -> None:
     if arguments.passes is not None:
         plan = replace(plan, passes=arguments.passes)
     expected = lstm64.load()([lstm64.SERIES])[0]
-    measured = compare(arguments.only, plan, expected, console.print)
+    measured = compare(arguments.only, plan, expected, partial(console.print, markup=False))
     folder = report.SAVED if arguments.docs else UNPUBLISHED
     # Subjects that were left out keep the rows of an earlier run.
     rows = {**comparison.load_rows(folder), **measured}
