@@ -20,7 +20,7 @@ from deployments.cluster_view import ClusterView
 from deployments.draining import DrainWatch
 from deployments.freezing import freeze
 from deployments.logs import configure_logging
-from deployments.metrics import RayMetrics
+from deployments.metrics import Exporter
 from deployments.versions import BroadcastReplicas
 from satellite.api.app import Application
 from satellite.api.body import parse_item
@@ -36,6 +36,7 @@ from satellite.dispatch import MAX_CALL_BYTES, ModelQueue
 from satellite.errors import ConfigError, ReplicaDied
 from satellite.events import EventHub
 from satellite.jobs import JobStatus
+from satellite.metrics import Metrics
 from satellite.registry import load_model
 from satellite.service import Service
 from satellite.settings import Settings
@@ -75,7 +76,7 @@ class Ingress:
             )
         specs = {name: load_model(Path(file)) for name, file in model_files.items()}
         self._entries = {name: CatalogEntry(spec=spec, config=ModelConfig()) for name, spec in specs.items()}
-        self._metrics = RayMetrics()
+        self._metrics = Metrics(specs)
         self._queues = {
             name: ModelQueue(
                 name,
@@ -101,6 +102,7 @@ class Ingress:
         self._watching = Watching(self._service)
         self._control = JobControl(self._service)
         await self._service.start()
+        self._exporter = Exporter(self._metrics, self._service.look)
         app_name = serve.get_replica_context().app_name
         self._cluster = ClusterView(app_name, list(specs), self._on_cluster_change)
         self._drain_watch = DrainWatch(self._service.drain)
@@ -171,14 +173,14 @@ class Ingress:
         if hasattr(self, "_cluster"):
             self._drain_watch.close()
             self._cluster.close()
+            self._exporter.close()
             await self._watching.close()
             await self._service.close()
 
     def _on_cluster_change(self) -> None:
         for name, state in self._cluster.deployments().items():
             self._queues[name].set_replicas(state.running)
-            self._metrics.queue_depth(name, len(self._queues[name]))
-        self._metrics.flush()
+            self._metrics.replicas.set(state.running, name)
 
 
 def _max_call_bytes(settings: Settings) -> int:

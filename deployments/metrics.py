@@ -1,166 +1,108 @@
-"""Satellite's metrics in Ray's own exporter."""
+"""Exports what a replica counts (`satellite/metrics.py`) through Ray: each node has one place to scrape."""
 
 from __future__ import annotations
 
-from bisect import bisect_left
-from collections.abc import Sequence
-from typing import Any
+import asyncio
+import logging
+from collections.abc import Callable
 
-from ray.serve.metrics import Counter, Gauge
+from ray.serve import metrics as ray
 
-from satellite.versions import Counts, LoadedVersions
+from satellite.metrics import Counter, Gauge, Histogram, Instrument, Instruments, Labels
 
-# From a fast predict to a slow batch.
-SECONDS = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 3, 5, 10, 30, 60, 300)
-SIZES = (1, 2, 3, 4, 5, 6, 7, 8, 16, 32, 64)
+logger = logging.getLogger("satellite.metrics")
 
-
-class RayMetrics:
-    """Implements `satellite.metrics.Metrics`. Made inside a replica, which calls `flush` now and then."""
-
-    def __init__(self) -> None:
-        self._submitted = _Counter("satellite_jobs_submitted_total", "Jobs made durable.", ("model",))
-        self._finished = _Histogram(
-            "satellite_job_seconds",
-            "From a job's creation to its terminal state.",
-            SECONDS,
-            ("model", "status"),
-        )
-        self._predicted = _Histogram(
-            "satellite_predict_seconds",
-            "Synchronous requests that are not stored.",
-            SECONDS,
-            ("model", "status"),
-        )
-        self._batch_size = _Histogram(
-            "satellite_batch_size", "Requests per chunk handed to a replica.", SIZES, ("model", "reason")
-        )
-        self._compute = _Histogram(
-            "satellite_batch_compute_seconds", "How long batches computed.", SECONDS, ("model",)
-        )
-        self._depth = Gauge(
-            "satellite_queue_depth", description="Requests that wait in an ingress.", tag_keys=("model",)
-        )
-
-    def job_submitted(self, model_name: str) -> None:
-        """Count a job."""
-        self._submitted.add(model_name)
-
-    def job_finished(self, model_name: str, status: str, total_s: float) -> None:
-        """Count an ended job."""
-        self._finished.observe(total_s, model_name, status)
-
-    def predict_finished(self, model_name: str, status: str, total_s: float) -> None:
-        """Count a synchronous request."""
-        self._predicted.observe(total_s, model_name, status)
-
-    def batch_finished(self, model_name: str, reason: str, size: int, compute_s: float) -> None:
-        """Count a batch."""
-        self._batch_size.observe(size, model_name, reason)
-        self._compute.observe(compute_s, model_name)
-
-    def queue_depth(self, model_name: str, waiting: int) -> None:
-        """Set the depth of a queue."""
-        self._depth.set(waiting, {"model": model_name})
-
-    def flush(self) -> None:
-        """Hand over what has been counted since the last time."""
-        for metric in (self._submitted, self._finished, self._predicted, self._batch_size, self._compute):
-            metric.flush()
+# Ray's processes report every 10 s, and Ray forgets a gauge that was not set for 20 s.
+EXPORT_S = 4.0
 
 
-class VersionMetrics:
-    """What a replica counts of the versions it loads.
+class Exporter:
+    """Hands over to Ray, every few seconds, what was counted: handing each count over takes 8 microseconds.
 
     Args:
-        model_name: the model.
+        instruments: what is counted.
+        look: called before, to set what is known only when somebody looks.
     """
 
-    def __init__(self, model_name: str) -> None:
-        self._model_name = model_name
-        self._counters = {
-            name: _Counter(f"satellite_model_version_{name}_total", description, ("model",))
-            for name, description in (
-                ("hits", "Chunks whose version was loaded."),
-                ("misses", "Chunks that waited for their version to be loaded."),
-                ("evictions", "Versions that were put away."),
-            )
-        }
-        self._load = _Histogram(
-            "satellite_model_version_load_seconds", "How long versions took to load.", SECONDS, ("model",)
-        )
+    def __init__(self, instruments: Instruments, look: Callable[[], None]) -> None:
+        self._exports = [_export_of(instrument) for instrument in instruments]
+        self._look = look
+        self._task = asyncio.create_task(self._run())
 
-    def take(self, versions: LoadedVersions[Any, Any]) -> None:
-        """Export what has been counted since the last time."""
-        counts, versions.counts = versions.counts, Counts()
-        seconds, versions.load_seconds = versions.load_seconds, []
-        for name, counter in self._counters.items():
-            if count := getattr(counts, name):
-                counter.add(self._model_name, count=count)
-            counter.flush()
-        for took_s in seconds:
-            self._load.observe(took_s, self._model_name)
-        self._load.flush()
+    def close(self) -> None:
+        """Export no more."""
+        self._task.cancel()
+
+    async def _run(self) -> None:
+        while True:
+            try:
+                self._look()
+                for export in self._exports:
+                    export()
+            except Exception:
+                logger.exception("Metrics could not be exported.", extra={"action": "export_failed"})
+            await asyncio.sleep(EXPORT_S)
 
 
-class _Counter:
-    """A counter that is added up here: handing each count to Ray takes 8 microseconds."""
-
-    def __init__(self, name: str, description: str, tag_keys: tuple[str, ...]) -> None:
-        self._tag_keys = tag_keys
-        self._counter = Counter(name, description=description, tag_keys=tag_keys)
-        self._counts: dict[tuple[str, ...], int] = {}
-
-    def add(self, *tags: str, count: int = 1) -> None:
-        self._counts[tags] = self._counts.get(tags, 0) + count
-
-    def flush(self) -> None:
-        counts, self._counts = self._counts, {}
-        for tags, count in counts.items():
-            self._counter.inc(count, dict(zip(self._tag_keys, tags, strict=True)))
+def _export_of(instrument: Instrument) -> Callable[[], None]:
+    if isinstance(instrument, Gauge):
+        return _GaugeExport(instrument).export
+    return (_CounterExport if isinstance(instrument, Counter) else _HistogramExport)(instrument).export
 
 
-class _Cells:
-    """The counts of one set of tags."""
+class _GaugeExport:
+    def __init__(self, gauge: Gauge) -> None:
+        self._gauge = gauge
+        self._exported = ray.Gauge(gauge.name, description=gauge.help, tag_keys=gauge.labels)
 
-    def __init__(self, size: int) -> None:
-        self.counts = [0] * size
-        self.total = 0.0
+    def export(self) -> None:
+        for labels, value in self._gauge.values.items():
+            self._exported.set(value, _named(self._gauge.labels, labels))
 
 
-class _Histogram:
-    """A histogram that is added up here and exported as what Prometheus makes of one.
+class _CounterExport:
+    """Ray adds up what it is given. First a 0: of a series that begins at 1 a rate sees nothing."""
+
+    def __init__(self, counter: Counter) -> None:
+        self._counter = counter
+        self._exported = ray.Counter(counter.name, description=counter.help, tag_keys=counter.labels)
+        self._given: dict[Labels, float] = {}
+
+    def export(self) -> None:
+        for labels, value in self._counter.values.items():
+            given = self._given.get(labels)
+            if value != given:
+                # `inc` refuses 0.
+                self._exported._record(value - (given or 0), _named(self._counter.labels, labels))
+                self._given[labels] = value
+
+
+class _HistogramExport:
+    """A histogram as what Prometheus makes of one.
 
     Ray's own histograms are replayed in its agent, one observation at a time and in Python: at 3,000 requests
     a second that is a tenth of a core (docs/PERFORMANCE.md), and their sum is a guess. These are gauges of
     cumulative counts, `_bucket` with its `le`, `_sum` and `_count`: `rate()` and `histogram_quantile()` work.
     """
 
-    def __init__(
-        self, name: str, description: str, bounds: Sequence[float], tag_keys: tuple[str, ...]
-    ) -> None:
-        self._bounds = bounds
-        self._limits = [*(f"{bound:g}" for bound in bounds), "+Inf"]
-        self._tag_keys = tag_keys
-        self._buckets = Gauge(f"{name}_bucket", description=description, tag_keys=(*tag_keys, "le"))
-        self._sum = Gauge(f"{name}_sum", description=description, tag_keys=tag_keys)
-        self._count = Gauge(f"{name}_count", description=description, tag_keys=tag_keys)
-        self._cells: dict[tuple[str, ...], _Cells] = {}
+    def __init__(self, histogram: Histogram) -> None:
+        name, text, labels = histogram.name, histogram.help, histogram.labels
+        self._histogram = histogram
+        self._limits = [*(f"{bound:g}" for bound in histogram.bounds), "+Inf"]
+        self._buckets = ray.Gauge(f"{name}_bucket", description=text, tag_keys=(*labels, "le"))
+        self._sum = ray.Gauge(f"{name}_sum", description=text, tag_keys=labels)
+        self._count = ray.Gauge(f"{name}_count", description=text, tag_keys=labels)
 
-    def observe(self, value: float, *tags: str) -> None:
-        cells = self._cells.get(tags)
-        if cells is None:
-            cells = self._cells[tags] = _Cells(len(self._limits))
-        cells.counts[bisect_left(self._bounds, value)] += 1
-        cells.total += value
-
-    def flush(self) -> None:
-        # Unchanged ones too: Ray drops a gauge that was not set for a while.
-        for tags, cells in self._cells.items():
-            names = dict(zip(self._tag_keys, tags, strict=True))
+    def export(self) -> None:
+        for labels, cells in self._histogram.cells.items():
+            names = _named(self._histogram.labels, labels)
             cumulative = 0
             for limit, count in zip(self._limits, cells.counts, strict=True):
                 cumulative += count
                 self._buckets.set(cumulative, {**names, "le": limit})
             self._sum.set(cells.total, names)
             self._count.set(cumulative, names)
+
+
+def _named(names: Labels, values: Labels) -> dict[str, str]:
+    return dict(zip(names, values, strict=True))

@@ -17,20 +17,20 @@ from uuid_utils.compat import uuid7
 
 from deployments.freezing import freeze
 from deployments.logs import configure_logging
-from deployments.metrics import VersionMetrics
+from deployments.metrics import Exporter
 from satellite.artifacts import Artifact, ArtifactSource, first_version
 from satellite.batching import Chunk, ChunkResult, Outcome, batch_size
 from satellite.catalog import CatalogEntry
 from satellite.config import Batching, ModelConfig, Versions
 from satellite.device import Device, DType, limit_torch_threads
 from satellite.errors import EnvironmentProblem, InferenceError, VersionFailed, VersionUnavailable
+from satellite.metrics import VersionMetrics
 from satellite.registry import load_model
 from satellite.runner import BatchRunner
 from satellite.versions import LoadedVersions
 
 logger = logging.getLogger("satellite.replica")
 
-METRICS_S = 2.0
 # A wait for a version that is loaded already is no wait.
 LOADED_S = 0.001
 
@@ -109,7 +109,7 @@ class ModelReplica:
         )
         self._default: str | None = None
         self._metrics = VersionMetrics(self._spec.name)
-        self._exporter: asyncio.Task[None] | None = None
+        self._exporter: Exporter | None = None
 
     async def reconfigure(self, user_config: dict[str, Any]) -> None:
         """Take over settings while running. Serve calls this at start and after a deploy."""
@@ -122,7 +122,7 @@ class ModelReplica:
         )
         if self._exporter is None:
             await self._start(versions.default)
-            self._exporter = asyncio.create_task(self._export())
+            self._exporter = Exporter(self._metrics, lambda: self._metrics.take(self._versions))
 
     async def _start(self, default: str | None) -> None:
         """Load the version that requests will ask for first.
@@ -334,11 +334,6 @@ class ModelReplica:
         """The number is a thread's own."""
         if self._device == "cpu":
             limit_torch_threads(self._torch_threads)
-
-    async def _export(self) -> None:
-        while True:
-            await asyncio.sleep(METRICS_S)
-            self._metrics.take(self._versions)
 
     def _about(self, action: str, error: Exception | None = None) -> dict[str, Any]:
         extra = {"action": action, "model": self._spec.name}

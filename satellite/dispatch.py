@@ -29,7 +29,7 @@ from satellite.batching import Chunk, ChunkResult, FlushReason, Outcome, Tensor
 from satellite.config import Batching
 from satellite.errors import InferenceError, QueueFull, ReplicaDied
 from satellite.jobs import MAX_PRIORITY, PRIORITY_STEP
-from satellite.metrics import Metrics, NoMetrics
+from satellite.metrics import Metrics
 from satellite.tasks import Background
 
 logger = logging.getLogger(__name__)
@@ -145,7 +145,7 @@ class ModelQueue:
         self.on_room: Callable[[], None] = lambda: None
         self._send = send
         self._max_call_bytes = max_call_bytes
-        self._metrics = metrics or NoMetrics()
+        self._metrics = metrics or Metrics()
         self._clock = clock
         self._lanes: dict[str | None, _Lane] = {}
         self._suspects: OrderedDict[Request, float] = OrderedDict()
@@ -414,7 +414,8 @@ class ModelQueue:
                 if result.batch_id is None:
                     continue
                 self._computed(result.compute_s)
-                self._metrics.batch_finished(self.model_name, reason, len(batch), result.compute_s)
+                self._metrics.batch_size.observe(len(batch), self.model_name, reason)
+                self._metrics.batch_compute_seconds.observe(result.compute_s, self.model_name)
         except Exception as error:
             if not isinstance(error, ReplicaDied):
                 logger.exception(

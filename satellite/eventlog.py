@@ -12,8 +12,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncGenerator
+from datetime import UTC, datetime
 
 from satellite.errors import CursorExpired, SlowReader, StoreUnavailable
+from satellite.metrics import Metrics
 from satellite.store import LogEvent, Store
 
 Position = tuple[int, int]
@@ -36,11 +38,13 @@ class EventLog:
     Args:
         store: where the log is.
         tenant: whose events are read.
+        metrics: where its lag is counted.
     """
 
-    def __init__(self, store: Store, *, tenant: str) -> None:
+    def __init__(self, store: Store, *, tenant: str, metrics: Metrics) -> None:
         self._store = store
         self._tenant = tenant
+        self._metrics = metrics
         self._readers: set[_Reader] = set()
         self._position: Position = (0, 0)
         self._grown = asyncio.Event()
@@ -119,6 +123,10 @@ class EventLog:
                 self._position = event.position
                 for reader in self._readers:
                     reader.deliver(event)
+            if page:
+                # Its oldest event has waited longest.
+                lag_s = (datetime.now(UTC) - page[0].at).total_seconds()
+                self._metrics.event_lag_seconds.observe(max(0.0, lag_s))
             if len(page) == PAGE:
                 continue
             try:

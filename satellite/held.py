@@ -49,6 +49,7 @@ START_WRITE_DELAY_S = 0.05
 class _End:
     """How a job ended, on its way into the database."""
 
+    came_at_s: float  # monotonic
     request: JobRequest
     status: JobStatus
     error: InferenceError | None
@@ -237,6 +238,7 @@ class HeldJobs:
         if not is_held:
             self._forget(request)
             return
+        self._metrics.jobs_retried.add(job.model_name)
         logger.warning(
             "An attempt failed; the job is run again.",
             extra={
@@ -323,7 +325,14 @@ class HeldJobs:
         """Record how a job ended. From here on nothing else can end it."""
         request.ended = True
         request.stop_timer()
-        end = _End(request=request, status=status, error=error, outcome=outcome, batch=batch)
+        end = _End(
+            came_at_s=time.monotonic(),
+            request=request,
+            status=status,
+            error=error,
+            outcome=outcome,
+            batch=batch,
+        )
         if request.start_write is None:
             return self._ends.add(end, as_it_is)
         return self._background.spawn(self._end_after_start(end, request.start_write))
@@ -352,11 +361,12 @@ class HeldJobs:
             completions = [ends[0].completion()]
             finished = await self._store.complete(completions)
         return [
-            self._recorded(end.request, completion, finished_at)
+            self._recorded(end, completion, finished_at)
             for end, completion, finished_at in zip(ends, completions, finished, strict=True)
         ]
 
-    def _recorded(self, request: JobRequest, end: Completion, finished_at: datetime | None) -> bool:
+    def _recorded(self, end: _End, completion: Completion, finished_at: datetime | None) -> bool:
+        request = end.request
         self._forget(request)
         job = request.job
         if finished_at is None:
@@ -366,16 +376,20 @@ class HeldJobs:
             )
             return False
         ended = job._replace(
-            status=end.status,
-            started_at=end.started_at,
+            status=completion.status,
+            started_at=completion.started_at,
             finished_at=finished_at,
-            model_version=end.model_version,
-            result=None if end.result is None else end.result.encode(),
-            error=None if end.error is None else end.error.encode(),
-            run=end.run,
+            model_version=completion.model_version,
+            result=None if completion.result is None else completion.result.encode(),
+            error=None if completion.error is None else completion.error.encode(),
+            run=completion.run,
         )
         self.recent.add(ended)
-        self._metrics.job_finished(job.model_name, end.status, (finished_at - job.created_at).total_seconds())
+        self._count(ended)
+        self._metrics.record_seconds.observe(time.monotonic() - end.came_at_s, "end")
+        if completion.started_at is not None:
+            wait_s = completion.started_at.timestamp() - request.ready_at_s
+            self._metrics.job_wait_seconds.observe(max(0.0, wait_s), job.model_name)
         self.publish(ended, finished_at)
         return True
 
@@ -395,7 +409,13 @@ class HeldJobs:
         """Tell who watches a job whose end was recorded without its being held."""
         job = await self._store.get(job_id, DEFAULT_TENANT)
         if job is not None and job.finished_at is not None:
+            self._count(job)
             self.publish(job, job.finished_at)
+
+    def _count(self, ended: Job) -> None:
+        assert ended.finished_at is not None
+        total_s = (ended.finished_at - ended.created_at).total_seconds()
+        self._metrics.job_ended(ended.model_name, ended.status, total_s)
 
     # All of them
 

@@ -16,6 +16,7 @@ from collections.abc import Awaitable, Callable
 from uuid import UUID, uuid4
 
 from satellite.errors import StoreUnavailable
+from satellite.metrics import Metrics
 from satellite.store import Store
 
 logger = logging.getLogger(__name__)
@@ -36,15 +37,22 @@ class Lease:
         store: where heartbeats are kept.
         renewed: called after every heartbeat, to do what else is due now and then.
         lost: called when the lease was lost and `owner` has changed.
+        metrics: where lost leases are counted: by who declares them lost, as the loser may be gone.
     """
 
     def __init__(
-        self, store: Store, *, renewed: Callable[[], Awaitable[None]], lost: Callable[[], None]
+        self,
+        store: Store,
+        *,
+        renewed: Callable[[], Awaitable[None]],
+        lost: Callable[[], None],
+        metrics: Metrics,
     ) -> None:
         self.owner: UUID = uuid4()
         self._store = store
         self._on_renewed = renewed
         self._on_lost = lost
+        self._metrics = metrics
         self._renewed_at = 0.0  # monotonic seconds, before the heartbeat was sent
         self._keeper: asyncio.Task[None] | None = None
 
@@ -103,6 +111,10 @@ class Lease:
         lost = await self._store.mark_lost(self.owner, lease_s=LEASE_S, grace_s=GRACE_S)
         dead, freed = await self._store.requeue_orphans()
         if lost or dead or freed:
+            self._metrics.leases_lost.add(count=len(lost))
+            for outcome, jobs in (("dead", dead), ("requeued", freed)):
+                for _, model_name in jobs:
+                    self._metrics.jobs_recovered.add(model_name, outcome)
             logger.warning(
                 "The jobs of lost ingresses were given back.",
                 extra={"action": "orphans_freed", "lost": len(lost), "freed": len(freed), "dead": len(dead)},

@@ -74,7 +74,12 @@ class Service:
         self.events = events
         self.releases = Releases(catalog, sources or {}, store, events, replicas or NoReplicas())
         self.draining = asyncio.Event()
-        self.lease = Lease(store, renewed=self._after_heartbeat, lost=lambda: self.held.drop_waiting())
+        self.lease = Lease(
+            store,
+            renewed=self._after_heartbeat,
+            lost=lambda: self.held.drop_waiting(),
+            metrics=metrics,
+        )
         self.held = HeldJobs(
             lambda: self.lease.owner,
             catalog=catalog,
@@ -90,7 +95,7 @@ class Service:
         )
         self._upkeep = Upkeep(self, settings)
         self._settings = settings
-        self._metrics = metrics
+        self.metrics = metrics
         self._background = Background()
         for queue in queues.values():
             queue.gate = self._may_start_jobs
@@ -240,7 +245,8 @@ class Service:
         eta_s = queue.eta_s(ahead)
         if eta_s is not None and job.run_at is not None:
             eta_s += max(0.0, job.run_at.timestamp() - now_s)
-        self._metrics.job_submitted(job.model_name)
+        self.metrics.jobs_submitted.add(job.model_name)
+        self.metrics.record_seconds.observe(now_s - new.came_at_s, "submit")
         self.events.wake(Wake.LOG)
         if row.owner is None:
             if job.run_at is None or job.run_at <= job.created_at:
@@ -293,7 +299,7 @@ class Service:
         finally:
             timer.cancel()
         status = JobStatus.SUCCEEDED if outcome.error is None else JobStatus.FAILED
-        self._metrics.predict_finished(model_name, status, time.monotonic() - began)
+        self.metrics.predict_seconds.observe(time.monotonic() - began, model_name, status)
         return orjson.dumps(
             {
                 "job_id": None,
@@ -350,7 +356,7 @@ class Service:
                 request.answer.cancel()
         for outcome, _ in answers:
             status = JobStatus.SUCCEEDED if outcome.error is None else JobStatus.FAILED
-            self._metrics.predict_finished(model_name, status, time.monotonic() - began)
+            self.metrics.predict_seconds.observe(time.monotonic() - began, model_name, status)
         return answers
 
     async def start(self) -> None:
@@ -362,6 +368,14 @@ class Service:
         await self.releases.start()
         await self.lease.start()
         self._feed.start()
+
+    def look(self) -> None:
+        """Set the metrics that nothing but a look at this moment tells."""
+        for name, queue in self.queues.items():
+            self.metrics.queue_depth.set(len(queue), name)
+            self.metrics.batch_size_limit.set(queue.batching.max_batch_size, name)
+        self.metrics.store_up.set(self.store.connections.up, "postgresql")
+        self.metrics.store_up.set(self.events.connected, "redis")
 
     def drain(self) -> None:
         """About to stop: batches leave at once, long waits and sockets end. Safe to call twice."""

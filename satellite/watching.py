@@ -42,7 +42,7 @@ class Watching:
         self._service = service
         self._store = service.store
         self._events = service.events
-        self._log = EventLog(service.store, tenant=DEFAULT_TENANT)
+        self._log = EventLog(service.store, tenant=DEFAULT_TENANT, metrics=service.metrics)
         service.events.on_wake(Wake.LOG, self._log.grew)
 
     async def close(self) -> None:

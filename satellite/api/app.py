@@ -37,7 +37,9 @@ class Application:
 
     def __init__(self, context: ApiContext, *, echo_request_id: bool = True) -> None:
         self.fastapi = _fastapi(context)
-        self._stack = RequestMiddleware(HotRoutes(self.fastapi), echo=echo_request_id)
+        self._stack = RequestMiddleware(
+            HotRoutes(self.fastapi), metrics=context.service.metrics, echo=echo_request_id
+        )
         # Serve looks at these two to name requests in its metrics.
         self.routes: list[BaseRoute] = [*ROUTE_NAMES, *self.fastapi.routes]
         self.router = self.fastapi.router

@@ -20,13 +20,18 @@ from starlette.routing import BaseRoute, Match
 from starlette.types import Receive, Scope, Send
 
 from satellite.api import inference, oip
+from satellite.api.middleware import ROUTE
 from satellite.api.problems import answer_error
 from satellite.errors import SatelliteError
 
 Endpoint = Callable[[Request], Awaitable[Response]]
+Hot = tuple[Endpoint, str]  # and the template of its route, as FastAPI has it
 
 PREFIX = "/api/v1/inference"
 RESULT = f"{PREFIX}/result/"
+RESULT_ROUTE = f"{RESULT}{{job_id}}"
+INFER_ROUTE = "/v2/models/{model_name}/infer"
+VERSION_INFER_ROUTE = "/v2/models/{model_name}/versions/{model_version}/infer"
 _INFER = re.compile(r"/v2/models/(?P<name>[^/]+)(/versions/(?P<version>[^/]+))?/infer")
 _JOB_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _WAIT = re.compile(rb"(?:wait_s=(?P<wait_s>[0-9]{1,9}(?:\.[0-9]{1,9})?))?")
@@ -41,17 +46,21 @@ class HotRoutes:
 
     def __init__(self, app: FastAPI) -> None:
         self._app = app
-        self._posts: dict[str, Endpoint] = {
-            f"{PREFIX}/submit": inference.submit,
-            f"{PREFIX}/predict": inference.predict,
+        self._posts: dict[str, Hot] = {
+            path: (endpoint, path)
+            for path, endpoint in (
+                (f"{PREFIX}/submit", inference.submit),
+                (f"{PREFIX}/predict", inference.predict),
+            )
         }
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection."""
-        endpoint = self._find(scope) if scope["type"] == "http" else None
-        if endpoint is None:
+        hot = self._find(scope) if scope["type"] == "http" else None
+        if hot is None:
             await self._app(scope, receive, send)
             return
+        endpoint, scope[ROUTE] = hot
         scope["app"] = self._app
         request = Request(scope, receive)
         try:
@@ -60,7 +69,7 @@ class HotRoutes:
             response = answer_error(request, error)
         await response(scope, receive, send)
 
-    def _find(self, scope: Scope) -> Endpoint | None:
+    def _find(self, scope: Scope) -> Hot | None:
         path: str = scope["path"]
         if scope["method"] == "POST":
             return self._posts.get(path) or _infer(path)
@@ -69,22 +78,23 @@ class HotRoutes:
         return None
 
 
-def _result(job_id: str, query: bytes) -> Endpoint | None:
+def _result(job_id: str, query: bytes) -> Hot | None:
     """The endpoint for one job; None if the request is not of the plain form."""
     wait = _WAIT.fullmatch(query)
     if wait is None or not _JOB_ID.fullmatch(job_id):
         return None
     id_, wait_s = UUID(job_id), float(wait["wait_s"] or 0)
-    return lambda request: inference.result(request, id_, wait_s)
+    return lambda request: inference.result(request, id_, wait_s), RESULT_ROUTE
 
 
-def _infer(path: str) -> Endpoint | None:
+def _infer(path: str) -> Hot | None:
     """The endpoint for one model of the Open Inference Protocol; None if the path is another."""
     match = _INFER.fullmatch(path)
     if match is None:
         return None
     name, version = match["name"], match["version"] or ""
-    return lambda request: oip.infer(request, name, version)
+    route = VERSION_INFER_ROUTE if version else INFER_ROUTE
+    return lambda request: oip.infer(request, name, version), route
 
 
 class RouteName(BaseRoute):
@@ -105,5 +115,5 @@ class RouteName(BaseRoute):
 ROUTE_NAMES: Sequence[RouteName] = (
     RouteName(f"{PREFIX}/predict", method="POST"),
     RouteName(f"{PREFIX}/submit", method="POST"),
-    RouteName(f"{RESULT}{{job_id}}", prefix=RESULT, method="GET"),
+    RouteName(RESULT_ROUTE, prefix=RESULT, method="GET"),
 )

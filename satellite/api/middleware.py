@@ -1,9 +1,10 @@
-"""Pure ASGI middleware: gives every request an id, and every error nobody foresaw an answer."""
+"""Pure ASGI middleware: gives every request an id, counts it, and answers every error nobody foresaw."""
 
 from __future__ import annotations
 
 import logging
 import re
+from time import perf_counter
 from uuid import uuid4
 
 from starlette.datastructures import MutableHeaders
@@ -12,10 +13,17 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from satellite.api.problems import problem_response
 from satellite.errors import SatelliteError
+from satellite.metrics import Metrics
 
 # Anything else a client sends could forge a log line or a header.
 _ACCEPTABLE = re.compile(rb"[A-Za-z0-9._-]{1,64}")
 
+# Where the hot routes put their template in the scope; FastAPI puts the route itself into `route`.
+ROUTE = "satellite.route"
+OTHER = "other"  # what a client made up is no label
+_METHODS = {name: name for name in ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")}
+_CLASSES = {status: f"{status // 100}xx" for status in range(100, 600)}
+UNANSWERED = "none"
 
 logger = logging.getLogger(__name__)
 
@@ -24,15 +32,19 @@ class RequestMiddleware:
     """The outermost layer.
 
     Puts `request_id` into the scope (the caller's X-Request-ID if it is acceptable, else a new one), sends it
-    back, and turns an unknown exception into a problem that tells the caller nothing but that id.
+    back, and turns an unknown exception into a problem that tells the caller nothing but that id. Counts
+    requests, and for how long each waited for its answer to begin: a stream may go on for hours.
 
     Args:
         app: what it wraps.
+        metrics: where requests and open WebSockets are counted.
         echo: send the id back with HTTP answers; False where whatever serves the application does so.
     """
 
-    def __init__(self, app: ASGIApp, *, echo: bool = True) -> None:
+    def __init__(self, app: ASGIApp, *, metrics: Metrics, echo: bool = True) -> None:
         self._app = app
+        self._requests = metrics.http_request_seconds
+        self._sockets = metrics.websockets_open
         self._echo = echo
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -40,6 +52,7 @@ class RequestMiddleware:
         if scope["type"] not in ("http", "websocket"):
             await self._app(scope, receive, send)
             return
+        began = perf_counter()
         given = b""
         for name, value in scope["headers"]:
             if name == b"x-request-id":
@@ -54,10 +67,15 @@ class RequestMiddleware:
             nonlocal started
             if message["type"] in ("http.response.start", "websocket.accept"):
                 started = True
+                if message["type"] == "http.response.start":
+                    self._count(scope, began, _CLASSES.get(message["status"], OTHER))
                 if self._echo or message["type"] == "websocket.accept":
                     MutableHeaders(scope=message)["X-Request-ID"] = request_id
             await send(message)
 
+        is_socket = scope["type"] == "websocket"
+        if is_socket:
+            self._sockets.add()
         try:
             await self._app(scope, receive, send_with_id)
         except Exception as error:
@@ -66,7 +84,7 @@ class RequestMiddleware:
                 exc_info=error,
                 extra={"action": "internal_error", "request_id": request_id},
             )
-            if started or scope["type"] == "websocket":
+            if started or is_socket:
                 raise
             answer = problem_response(
                 SatelliteError(
@@ -75,3 +93,12 @@ class RequestMiddleware:
                 Request(scope),
             )
             await answer(scope, receive, send_with_id)
+        finally:
+            if is_socket:
+                self._sockets.add(count=-1)
+            elif not started:
+                self._count(scope, began, UNANSWERED)
+
+    def _count(self, scope: Scope, began: float, status: str) -> None:
+        route = scope.get(ROUTE) or getattr(scope.get("route"), "path", OTHER)
+        self._requests.observe(perf_counter() - began, route, _METHODS.get(scope["method"], OTHER), status)

@@ -240,10 +240,13 @@ RETURNING id;
 -- name: cancels_requested
 SELECT id FROM jobs WHERE owner = $1 AND cancel_requested AND status IN ('queued', 'running');
 
--- name: waiting_elsewhere
--- Jobs that wait in the database or are held by other ingresses, by model.
-SELECT model_name, count(*) AS waiting FROM jobs
-WHERE status = 'queued' AND owner IS DISTINCT FROM $1 AND run_at <= now()
+-- name: open_jobs
+-- By model: the jobs that wait, those that run, those that could run and are not held by $1 but wait in the database or
+-- with other ingresses, and for how long the oldest one that could run has waited.
+SELECT model_name, count(*) FILTER (WHERE status = 'queued') AS queued, count(*) FILTER (WHERE status = 'running') AS running,
+       count(*) FILTER (WHERE status = 'queued' AND owner IS DISTINCT FROM $1 AND run_at <= now()) AS elsewhere,
+       extract(epoch FROM now() - min(run_at) FILTER (WHERE status = 'queued' AND run_at <= now()))::float8 AS oldest_wait_s
+FROM jobs WHERE status IN ('queued', 'running')
 GROUP BY model_name;
 
 -- name: ahead_of_job

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import date, datetime
 from typing import Any
 from uuid import UUID
 
 from satellite.jobs import Job, JobStatus, Run, first_id_at
 from satellite.store import queries
 from satellite.store.connection import Connections
-from satellite.store.records import DefaultChange, JobFilter, LogEvent, StoredJob
+from satellite.store.records import DefaultChange, JobFilter, LogEvent, OpenJobs, StoredJob
 
 
 class Reading:
@@ -82,10 +83,24 @@ class Reading:
         """The jobs `owner` holds that somebody has asked to cancel."""
         return [row["id"] for row in await self._fetch(queries.CANCELS_REQUESTED, owner)]
 
-    async def waiting_elsewhere(self, owner: UUID) -> dict[str, int]:
-        """For each model, how many jobs wait that `owner` does not hold."""
-        rows = await self._fetch(queries.WAITING_ELSEWHERE, owner)
-        return {row["model_name"]: row["waiting"] for row in rows}
+    async def open_jobs(self, owner: UUID) -> dict[str, OpenJobs]:
+        """By model, what has not ended, as `owner` sees it. A model without such jobs is missing."""
+        return {
+            row["model_name"]: OpenJobs(
+                queued=row["queued"],
+                running=row["running"],
+                elsewhere=row["elsewhere"],
+                oldest_wait_s=row["oldest_wait_s"] or 0.0,
+            )
+            for row in await self._fetch(queries.OPEN_JOBS, owner)
+        }
+
+    async def tables(self) -> dict[str, tuple[int, date]]:
+        """The size of `jobs` and `events` in bytes, with indexes, and the oldest day that they hold."""
+        return {
+            row["parent"]: (row["size_bytes"], datetime.strptime(row["oldest"], "%Y%m%d").date())
+            for row in await self._fetch(queries.DESCRIBE_TABLES)
+        }
 
     async def ahead_of(self, stored: StoredJob) -> int:
         """How many jobs of its model come before a waiting one."""

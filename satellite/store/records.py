@@ -116,3 +116,20 @@ class DefaultChange:
     version: str
     set_at: datetime
     undone_at: datetime | None  # it was rolled back then
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OpenJobs:
+    """The jobs of one model that have not ended.
+
+    Attributes:
+        queued: those that wait, for their time or for a replica.
+        running: those on record as running.
+        elsewhere: those that could run and that whoever asks does not hold.
+        oldest_wait_s: for how long the oldest that could run has waited; 0 if there is none.
+    """
+
+    queued: int = 0
+    running: int = 0
+    elsewhere: int = 0
+    oldest_wait_s: float = 0.0

@@ -25,7 +25,7 @@ from satellite.config import Batching, ModelConfig
 from satellite.control import JobControl
 from satellite.dispatch import ModelQueue
 from satellite.events import EventHub
-from satellite.metrics import NoMetrics
+from satellite.metrics import Metrics
 from satellite.registry import load_model
 from satellite.runner import BatchRunner
 from satellite.service import Service
@@ -224,7 +224,7 @@ async def serve(
         queues=queues,
         store=await Store.open(database_url, pool_size=4),
         events=events,
-        metrics=NoMetrics(),
+        metrics=Metrics([MODEL]),
         settings=settings,
         sources={MODEL: source} if source else {},
         replicas=replica,
