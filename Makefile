@@ -35,6 +35,7 @@ logs: $(RUNTIME) ## follow all logs; Ctrl-C ends it
 	@$(BIN)/satellite logs --follow
 
 test: $(DEV) ## all tests
+	@sh tests/install_debian.sh
 	@$(BIN)/python -m pytest
 
 check: $(DEV) ## linters and the type checker

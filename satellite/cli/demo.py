@@ -74,7 +74,7 @@ def run(settings: Settings, config_file: Path) -> None:
             answer = _run_job(api, series)
         _show(answer, series)
         if started is not None:
-            lifecycle.print_addresses(started.state)
+            lifecycle.print_addresses(started.state, Paths(settings.home))
     finally:
         if started is not None and started.by_us:
             console.print("Stopping what was started (`satellite up` or `make up` keeps it) ...")

@@ -182,7 +182,7 @@ def _tell_news(state: State, told: set[str]) -> None:
             console.print(f"{LABELS[name]}: {part.state}{seconds}")
 
 
-def print_addresses(state: State) -> None:
+def print_addresses(state: State, paths: Paths) -> None:
     """Where to find what, and how to stop it."""
     for text in state.notes:
         note(text)
@@ -193,6 +193,7 @@ def print_addresses(state: State) -> None:
         ("API", f"{api}/api/v1"),
         ("API docs", f"{api}/docs"),
         ("Ray dashboard", state.dashboard_url),
+        ("Metrics", f"the targets in {paths.scrape_targets}; `satellite monitor`"),
     ):
         table.add_row(name, escape(url))
     console.print(table)

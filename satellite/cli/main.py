@@ -49,6 +49,7 @@ def up(
     """Start the whole system, and return when it is ready."""
     with foreseen_errors():
         from satellite.cli import lifecycle
+        from satellite.cli.state import Paths
 
         settings = load_settings()
         started = lifecycle.start(settings, config or settings.root / "serve_config.yaml")
@@ -57,7 +58,7 @@ def up(
             console.print("[green]Already up.[/]")
         elif state.ready_at is not None:
             console.print(f"[green]Ready after {state.ready_at - state.started_at:.1f} s.[/]")
-        lifecycle.print_addresses(state)
+        lifecycle.print_addresses(state, Paths(settings.home))
         if not (foreground and started.by_us):
             started.keep()
             console.print(
@@ -121,6 +122,17 @@ def demo(config: ConfigFile = None) -> None:
 
         settings = load_settings()
         show.run(settings, config or settings.root / "serve_config.yaml")
+
+
+@app.command()
+def monitor(
+    port: Annotated[int, typer.Option(min=1, max=65535, help="Where Prometheus listens.")] = 9090,
+) -> None:
+    """Run the installed Prometheus against the running system, until Ctrl-C."""
+    with foreseen_errors():
+        from satellite.cli import monitor as show
+
+        show.run(load_settings(), port)
 
 
 @app.command()

@@ -62,6 +62,11 @@ class Paths:
         """Serve's own log files, of the newest Ray session."""
         return self.ray / "session_latest" / "logs" / "serve"
 
+    @property
+    def scrape_targets(self) -> Path:
+        """Ray's list of the nodes that export metrics, in Prometheus's file format."""
+        return self.ray / "prom_metrics_service_discovery.json"
+
     def log(self, part: str) -> Path:
         """The log file of one part."""
         return self.logs / f"{part}.log"
