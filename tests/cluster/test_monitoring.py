@@ -66,8 +66,8 @@ def prometheus(system, tmp_path):
     edit_yaml(Paths(system.home).home / "prometheus" / "prometheus.yml", often)
     with (tmp_path / "prometheus.log").open("wb") as log:
         process = subprocess.Popen(command, stdout=log, stderr=log)
+    client = Prometheus(f"http://127.0.0.1:{port}")
     try:
-        client = Prometheus(f"http://127.0.0.1:{port}")
         deadline = time.monotonic() + 20
         while True:
             try:
@@ -81,6 +81,7 @@ def prometheus(system, tmp_path):
             time.sleep(0.1)
         yield client
     finally:
+        client.http.close()
         process.send_signal(signal.SIGTERM)
         process.wait(10)
 
