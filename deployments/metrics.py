@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from ray.serve.metrics import Counter, Gauge
@@ -53,6 +53,9 @@ class RayMetrics:
     def predict_finished(self, model_name: str, status: str, total_s: float) -> None:
         """Count a synchronous request."""
         self._predicted.observe(total_s, model_name, status)
+
+    def batch_dispatched(self, model_name: str, waits_s: Iterable[float]) -> None:
+        """Nothing: waits are not exported."""
 
     def batch_finished(self, model_name: str, reason: str, size: int, compute_s: float) -> None:
         """Count a batch."""

@@ -394,7 +394,14 @@ class HeldJobs:
     async def publish_stored(self, job_id: UUID) -> None:
         """Tell who watches a job whose end was recorded without its being held."""
         job = await self._store.get(job_id, DEFAULT_TENANT)
-        if job is not None and job.finished_at is not None:
+        if job is not None:
+            self.publish_ended(job)
+
+    def publish_ended(self, job: Job) -> None:
+        """The same, of a job that was read already."""
+        if job.finished_at is not None:
+            total_s = (job.finished_at - job.created_at).total_seconds()
+            self._metrics.job_finished(job.model_name, job.status, total_s)
             self.publish(job, job.finished_at)
 
     # All of them

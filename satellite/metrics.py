@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Protocol
 
 
@@ -18,6 +19,10 @@ class Metrics(Protocol):
 
     def predict_finished(self, model_name: str, status: str, total_s: float) -> None:
         """A synchronous request that is not stored was answered."""
+        ...
+
+    def batch_dispatched(self, model_name: str, waits_s: Iterable[float]) -> None:
+        """A batch was handed to a replica; each of its requests could run for so long before."""
         ...
 
     def batch_finished(self, model_name: str, reason: str, size: int, compute_s: float) -> None:
@@ -39,6 +44,9 @@ class NoMetrics:
         """Nothing."""
 
     def predict_finished(self, model_name: str, status: str, total_s: float) -> None:
+        """Nothing."""
+
+    def batch_dispatched(self, model_name: str, waits_s: Iterable[float]) -> None:
         """Nothing."""
 
     def batch_finished(self, model_name: str, reason: str, size: int, compute_s: float) -> None:

@@ -55,7 +55,7 @@ class Upkeep:
         await service.releases.follow()
         waiting = await service.store.waiting_elsewhere(service.owner)
         for name, queue in service.queues.items():
-            queue.elsewhere = waiting.get(name, 0)
+            queue.elsewhere, queue.backlog, queue.backlog_since_s = waiting.get(name, (0, 0, None))
         if time.monotonic() >= self._housekeeping_due:
             self._housekeeping_due = time.monotonic() + HOUSEKEEPING_S
             await self._keep_house()

@@ -3,6 +3,7 @@
 from satellite.store.postgres import Store, Verdict
 from satellite.store.records import (
     Completion,
+    DeadLetters,
     DefaultChange,
     IdempotencyKey,
     JobFilter,
@@ -15,6 +16,7 @@ from satellite.store.records import (
 
 __all__ = [
     "Completion",
+    "DeadLetters",
     "DefaultChange",
     "IdempotencyKey",
     "JobFilter",

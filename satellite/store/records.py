@@ -116,3 +116,14 @@ class DefaultChange:
     version: str
     set_at: datetime
     undone_at: datetime | None  # it was rolled back then
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeadLetters:
+    """Dead jobs of one model that died of the same error, and that no other job repeats yet."""
+
+    error_code: str
+    count: int
+    oldest_at: datetime  # when the first of them died
+    newest_at: datetime
+    example: Job  # the newest of them, without its payloads
