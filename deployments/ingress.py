@@ -36,6 +36,7 @@ from satellite.dispatch import MAX_CALL_BYTES, ModelQueue
 from satellite.errors import ConfigError, ReplicaDied
 from satellite.events import EventHub
 from satellite.jobs import JobStatus
+from satellite.overview import Overview, Recorder, Tee
 from satellite.registry import load_model
 from satellite.service import Service
 from satellite.settings import Settings
@@ -76,6 +77,8 @@ class Ingress:
         specs = {name: load_model(Path(file)) for name, file in model_files.items()}
         self._entries = {name: CatalogEntry(spec=spec, config=ModelConfig()) for name, spec in specs.items()}
         self._metrics = RayMetrics()
+        recorder = Recorder()
+        metrics = Tee(self._metrics, recorder)
         self._queues = {
             name: ModelQueue(
                 name,
@@ -83,7 +86,7 @@ class Ingress:
                 _sender(handles[name]),
                 max_queued=entry.config.max_queued,
                 max_call_bytes=_max_call_bytes(settings),
-                metrics=self._metrics,
+                metrics=metrics,
             )
             for name, entry in self._entries.items()
         }
@@ -93,7 +96,7 @@ class Ingress:
             queues=self._queues,
             store=await Store.open(settings.database_url, pool_size=settings.database_pool_size),
             events=events,
-            metrics=self._metrics,
+            metrics=metrics,
             settings=settings,
             sources=sources,
             replicas=BroadcastReplicas(handles),
@@ -103,12 +106,15 @@ class Ingress:
         await self._service.start()
         app_name = serve.get_replica_context().app_name
         self._cluster = ClusterView(app_name, list(specs), self._on_cluster_change)
+        self._overview = Overview(recorder.take, self._queues, settings.redis_url)
+        self._overview.start()
         self._drain_watch = DrainWatch(self._service.drain)
         self._context = ApiContext(
             service=self._service,
             watching=self._watching,
             control=self._control,
             settings=settings,
+            overview=self._overview,
             cluster=self._cluster,
             details=details,
         )
@@ -173,6 +179,7 @@ class Ingress:
             self._cluster.close()
             await self._watching.close()
             await self._service.close()
+            await self._overview.close()
 
     def _on_cluster_change(self) -> None:
         for name, state in self._cluster.deployments().items():

@@ -1,8 +1,8 @@
 """How the models do, on all ingresses together: in the last seconds, and in steps of the last hour.
 
-Every ingress takes over what it has counted every 2 s, at the even seconds of the clock, adds it to the step of
-10 s that it belongs to, and puts both into Redis. Whoever is asked for the overview adds up what all have put
-there for the same moment. Durations are counted in fixed buckets, so those of several ingresses add up, too.
+Every ingress takes over what it has counted every 2 s, at the even seconds of the clock, adds it to the step
+of 10 s that it belongs to, and puts both into Redis. Whoever is asked for the overview adds up what all have
+put there for the same moment. Durations are counted in fixed buckets: those of several ingresses add up, too.
 
 Redis only caches and counts: without it an ingress answers with what it has counted itself, and says so.
 

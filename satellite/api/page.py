@@ -53,7 +53,8 @@ def install(app: FastAPI, built: Path = BUILT) -> None:
     app.add_api_route("/", index, methods=["GET", "HEAD"], include_in_schema=False)
     # Only what is there has a route: any other path stays a 404 problem.
     for file in sorted(built.iterdir()):
-        if file.is_file() and file.name != "index.html" and file.suffix not in ENCODINGS.values():
+        hidden = file.name.startswith(".") or file.name == "index.html" or file.suffix in ENCODINGS.values()
+        if file.is_file() and not hidden:
             app.add_api_route(f"/{file.name}", beside, methods=["GET", "HEAD"], include_in_schema=False)
 
 

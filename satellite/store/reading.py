@@ -117,7 +117,7 @@ class Reading:
         """For each model, how many jobs wait that `owner` does not hold; how many of them nobody holds.
 
         Returns:
-            Beside the two numbers, since when the oldest that nobody holds could run, seconds since the epoch.
+            Beside the two, since when the oldest that nobody holds could run, seconds since the epoch.
         """
         rows = await self._fetch(queries.WAITING_ELSEWHERE, owner)
         return {row["model_name"]: (row["waiting"], row["backlog"], row["backlog_since_s"]) for row in rows}
