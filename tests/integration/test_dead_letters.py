@@ -70,7 +70,7 @@ async def test_many_dead_jobs_among_more_are_found_by_their_index(node, db):
                           attempt, status, started_at, finished_at, error, result)
         SELECT uuid_floor(now() + n * interval '1 ms'), 'default', 'm' || n % 3, '[]', '{}', 3, now(), now(),
                now(), 1, (CASE WHEN n % 3 = 0 THEN 'dead' ELSE 'succeeded' END)::job_status, now(), now(),
-               CASE WHEN n % 3 = 0 THEN '{"code": "replica_died"}'::json END,
+               CASE WHEN n % 3 = 0 THEN '{"code": "replica_died", "title": "", "detail": ""}'::json END,
                CASE WHEN n % 3 > 0 THEN '{}'::json END
         FROM generate_series(1, 30000) AS n""")
     await db.execute("ANALYZE jobs")

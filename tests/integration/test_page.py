@@ -15,6 +15,11 @@ SCRIPT = "assets/index-4f2a.js"
 HTML = {"accept": "text/html"}
 
 
+def client(app):
+    transport = httpx.ASGITransport(RequestMiddleware(app))
+    return httpx.AsyncClient(transport=transport, base_url="http://page")
+
+
 @pytest.fixture
 async def built(tmp_path):
     """A page as Vite builds one, behind the problems of the API."""
