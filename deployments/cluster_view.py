@@ -90,7 +90,7 @@ class ClusterView:
             name: DeploymentState(
                 state=str(deployment.status.value),
                 message=deployment.message,
-                replicas={str(getattr(s, "value", s)): n for s, n in deployment.replica_states.items()},
+                replicas={_text(state): count for state, count in deployment.replica_states.items()},
             )
             for name, deployment in app.deployments.items()
             if name in self._names
@@ -107,16 +107,21 @@ class ClusterView:
                 ReplicaState(
                     model_name=name,
                     replica_id=replica["replica_id"],
-                    state=str(replica["state"]),
+                    state=_text(replica["state"]),
                     node_id=replica["node_id"],
                 )
                 for name in self._names
                 if name in deployments
                 for replica in deployments[name]["replicas"]
             ],
-            ingresses=sum(str(replica["state"]) == "RUNNING" for replica in ingresses),
+            ingresses=sum(_text(replica["state"]) == "RUNNING" for replica in ingresses),
             dashboard_url=f"http://{url}" if url else None,
         )
+
+
+def _text(state: Any) -> str:
+    """A state as Serve spells it, be it an enum or a text already."""
+    return str(getattr(state, "value", state))
 
 
 def _summaries(url: str) -> dict[str, dict[str, Any]]:

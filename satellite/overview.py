@@ -409,6 +409,7 @@ class Overview:
         found = await self._read([_step_key(number) for number in wanted])
         rows = dict(self._rows)
         for index, number in enumerate(wanted):
+            await asyncio.sleep(0)  # a whole hour takes a while: requests come in between
             told = [models for _, models in found[index]] if found else []
             if number in self._steps:
                 told.append(self._steps[number])
