@@ -68,20 +68,17 @@ async def test_many_dead_jobs_among_more_are_found_by_their_index(node, db):
     await db.execute("""
         INSERT INTO jobs (id, tenant, model_name, input, config, max_attempts, created_at, rank_at, run_at,
                           attempt, status, started_at, finished_at, error, result)
-        SELECT uuid_floor(now() + n * interval '1 ms'), 'default', 'm' || n % 3, '[]', '{}', 3, now(), now(),
-               now(), 1, (CASE WHEN n % 3 = 0 THEN 'dead' ELSE 'succeeded' END)::job_status, now(), now(),
-               CASE WHEN n % 3 = 0 THEN '{"code": "replica_died", "title": "", "detail": ""}'::json END,
-               CASE WHEN n % 3 > 0 THEN '{}'::json END
+        SELECT uuid_floor(now() + n * interval '1 ms'), 'default', 'm', '[]', '{}', 3, now(), now(),
+               now(), 1, (CASE WHEN n % 100 = 0 THEN 'dead' ELSE 'succeeded' END)::job_status, now(), now(),
+               CASE WHEN n % 100 = 0 THEN '{"code": "replica_died", "title": "", "detail": ""}'::json END,
+               CASE WHEN n % 100 > 0 THEN '{}'::json END
         FROM generate_series(1, 30000) AS n""")
     await db.execute("ANALYZE jobs")
-    began = time.perf_counter()
     (group,) = await groups(node)
-    assert group["count"] == 10_000
-    assert time.perf_counter() - began < 2
-    plan = "\n".join(
-        row[0] for row in await db.fetch("EXPLAIN " + queries.DEAD_LETTERS, DEFAULT_TENANT, 100_000, 100)
-    )
-    assert "Seq Scan on jobs_" not in plan, plan
+    assert group["count"] == 300
+    plan = [row[0] for row in await db.fetch(f"EXPLAIN {queries.DEAD_LETTERS}", DEFAULT_TENANT, 1000, 100)]
+    day = await db.fetchval("SELECT tableoid::regclass::text FROM jobs LIMIT 1")  # the others are empty
+    assert not [line for line in plan if f"Seq Scan on {day} " in line], plan
 
 
 async def test_many_jobs_are_cancelled_in_one_call_wherever_they_are(nodes, db):
