@@ -438,7 +438,8 @@ class Overview:
         except (RedisError, OSError):
             return None
         mine = self._id.encode()
-        return [[_unpacked(value) for id_, value in answer.items() if id_ != mine] for answer in answers]
+        found = [[_unpacked(value) for id_, value in answer.items() if id_ != mine] for answer in answers]
+        return [[told for told in answer if told is not None] for answer in found]
 
 
 def _tick_key(tick: int) -> str:
@@ -454,9 +455,13 @@ def _packed(models: Models, span_s: float) -> bytes:
     return orjson.dumps(content, option=orjson.OPT_NON_STR_KEYS)
 
 
-def _unpacked(value: bytes) -> tuple[float, Models]:
-    content = orjson.loads(value)
-    return content["span_s"], {name: _seen(fields) for name, fields in content["models"].items()}
+def _unpacked(value: bytes) -> tuple[float, Models] | None:
+    """What an ingress has put into Redis; None if it is of a release that counts otherwise."""
+    try:
+        content = orjson.loads(value)
+        return content["span_s"], {name: _seen(fields) for name, fields in content["models"].items()}
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return None
 
 
 def _seen(fields: dict[str, Any]) -> Seen:
