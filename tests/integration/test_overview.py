@@ -77,10 +77,9 @@ async def test_two_ingresses_are_counted_together_wherever_one_asks(nodes, clock
     await tick(clock, one, two)
     clock.now_s += module.SETTLE_S
     # What an ingress of another release counts is not understood, and does no harm.
-    key = module._tick_key(round(clock() // module.TICK_S))
-    await one.context.overview._redis.hset(
-        key, mapping={"x": b"{", "y": b'{"span_s":2,"models":{"m":{"z":1}}}'}
-    )
+    key = module._tick_key(int(clock() // module.TICK_S))
+    strange = {"x": b"{", "y": b'{"span_s": 2, "models": {"m": {"z": 1}}}'}
+    await one.context.overview._redis.hset(key, mapping=strange)
     for node in nodes:
         body = await read(node)
         assert body["complete"] is True
