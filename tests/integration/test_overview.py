@@ -125,10 +125,15 @@ async def test_what_waits_is_counted_once_though_every_ingress_sees_it(nodes, cl
 async def test_the_backlog_in_the_database_is_seen(database_url, redis, db):
     async with serve(database_url, redis.url, max_held=1) as node:
         queue = node.service.queues[MODEL]
+
+        async def seen():
+            await node.service._upkeep.run()  # as after every heartbeat
+            return queue.backlog == 3
+
         with held_back(node):
             for _ in range(4):
                 await accepted(node)
-            await eventually(lambda: queue.backlog == 3)
+            await eventually(seen)
             assert time.time() - queue.backlog_since_s < 20
             assert 0 < queue.oldest_wait_s() < 20
 
