@@ -37,6 +37,7 @@ from satellite.errors import ConfigError, ReplicaDied
 from satellite.events import EventHub
 from satellite.jobs import JobStatus
 from satellite.metrics import Metrics
+from satellite.overview import Overview
 from satellite.registry import load_model
 from satellite.service import Service
 from satellite.settings import Settings
@@ -105,12 +106,15 @@ class Ingress:
         self._exporter = Exporter(self._metrics, self._service.look)
         app_name = serve.get_replica_context().app_name
         self._cluster = ClusterView(app_name, list(specs), self._on_cluster_change)
+        self._overview = Overview(self._metrics, self._queues, settings.redis_url)
+        self._overview.start()
         self._drain_watch = DrainWatch(self._service.drain)
         self._context = ApiContext(
             service=self._service,
             watching=self._watching,
             control=self._control,
             settings=settings,
+            overview=self._overview,
             cluster=self._cluster,
             details=details,
         )
@@ -176,6 +180,7 @@ class Ingress:
             self._exporter.close()
             await self._watching.close()
             await self._service.close()
+            await self._overview.close()
 
     def _on_cluster_change(self) -> None:
         for name, state in self._cluster.deployments().items():

@@ -26,6 +26,7 @@ from satellite.device import Device, DType, limit_torch_threads
 from satellite.errors import EnvironmentProblem, InferenceError, VersionFailed, VersionUnavailable
 from satellite.metrics import VersionMetrics
 from satellite.registry import load_model
+from satellite.releases import Loaded
 from satellite.runner import BatchRunner
 from satellite.versions import LoadedVersions
 
@@ -243,9 +244,15 @@ class ModelReplica:
             await self.load_version(version)
             self._default = version
 
-    async def loaded_versions(self) -> tuple[str, list[str]]:
+    async def loaded_versions(self) -> tuple[str, Loaded]:
         """The id of this replica, and what it has loaded."""
-        return self._replica_id, self._versions.loaded
+        totals = self._versions.totals
+        return self._replica_id, Loaded(
+            versions=self._versions.loaded,
+            hits=totals.hits,
+            misses=totals.misses,
+            evictions=totals.evictions,
+        )
 
     # Inside
 

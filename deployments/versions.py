@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from ray.exceptions import RayError, RayTaskError
@@ -12,6 +12,7 @@ from ray.serve.exceptions import DeploymentUnavailableError, RayServeException
 from ray.serve.handle import DeploymentHandle
 
 from satellite.errors import InferenceError, Unavailable, VersionUnavailable
+from satellite.releases import Loaded
 from satellite.tasks import Background
 
 logger = logging.getLogger("satellite.ingress")
@@ -41,8 +42,8 @@ class BroadcastReplicas:
         """Put a version away on each replica, once nothing uses it. Returns on how many it was loaded."""
         return sum(_all_well(await self._call(model_name, "unload_version", version)))
 
-    async def loaded(self, model_name: str) -> Mapping[str, Sequence[str]]:
-        """For each replica that answers, by its id, the versions it has loaded."""
+    async def loaded(self, model_name: str) -> Mapping[str, Loaded]:
+        """For each replica that answers, by its id, what it has loaded."""
         try:
             answers = await self._call(model_name, "loaded_versions", timeout_s=ASK_TIMEOUT_S)
         except Unavailable:

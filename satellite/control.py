@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 from uuid import UUID
@@ -16,12 +16,15 @@ from satellite.events import Wake
 from satellite.explain import explain
 from satellite.jobs import DEFAULT_TENANT, Job, JobStatus
 from satellite.service import Service
-from satellite.store import JobFilter, StoredJob
+from satellite.store import DeadLetters, JobFilter, StoredJob
 from satellite.submission import Submission, Submitted
 
 # How long a cancel waits for the ingress that holds the job, before it answers that it has been asked.
 CANCEL_WAIT_S = 5.0
+# Most are answered at once.
+CANCEL_POLLS_S = (0.01, 0.02, 0.05, 0.1)
 POLL_S = 0.25
+DEAD_LETTER_GROUPS = 100
 
 
 class JobControl:
@@ -86,48 +89,59 @@ class JobControl:
         return ahead, None if eta_s is None else round(eta_s, 3)
 
     async def cancel(self, job_id: UUID) -> Job:
-        """Cancel a job.
-
-        Returns:
-            The job: `cancelled`, and then it never runs if it had not started; or, if the ingress that holds
-            it has not answered yet, as it is, with `cancel_requested`.
+        """Cancel a job: see `cancel_all`.
 
         Raises:
             JobNotFound: there is no such job.
             JobFinished: it has ended otherwise.
             StoreUnavailable: it is not known whether it was cancelled.
         """
-        recording = self._service.held.cancel(job_id)
-        if recording is not None:
-            try:
-                async with asyncio.timeout(CANCEL_WAIT_S):
-                    await asyncio.shield(recording)
-            except TimeoutError:
-                raise StoreUnavailable(
-                    "the job will be cancelled once PostgreSQL answers again", retry_after_s=2
-                ) from None
-        else:
-            await self._cancel_elsewhere(job_id)
-        job = await self._store.get(job_id, DEFAULT_TENANT)
-        if job is None:
-            raise JobNotFound(f"there is no job {job_id}")
-        if job.status.is_terminal and job.status is not JobStatus.CANCELLED:
-            raise JobFinished(f"job {job_id} has {job.status} already")
-        return job
+        (answer,) = await self.cancel_all([job_id])
+        if isinstance(answer, SatelliteError):
+            raise answer
+        return answer
 
-    async def _cancel_elsewhere(self, job_id: UUID) -> None:
-        cancelled = await self._store.cancel(job_id, DEFAULT_TENANT)
-        if cancelled:
-            await self._service.held.publish_stored(job_id)
-        elif cancelled is None:
+    async def cancel_all(self, job_ids: Sequence[UUID]) -> list[Job | SatelliteError]:
+        """Cancel jobs, each for itself.
+
+        Returns:
+            For each, in order, the job: `cancelled`, and then it never runs if it had not started; or, if the
+            ingress that holds it has not answered yet, as it is, with `cancel_requested`. Or why it cannot be
+            cancelled: `JobNotFound`, `JobFinished`, or `StoreUnavailable` if it is not known whether it was.
+
+        Raises:
+            StoreUnavailable: the same of all.
+        """
+        recordings = {id_: found for id_ in job_ids if (found := self._service.held.cancel(id_)) is not None}
+        elsewhere = [id_ for id_ in dict.fromkeys(job_ids) if id_ not in recordings]
+        await asyncio.gather(self._recorded(recordings.values()), self._cancel_elsewhere(elsewhere))
+        unknown = {id_ for id_, recording in recordings.items() if not recording.done()}
+        jobs = await self._store.get_many(
+            [id_ for id_ in dict.fromkeys(job_ids) if id_ not in unknown], DEFAULT_TENANT
+        )
+        return [_unknown() if id_ in unknown else _cancelled(id_, jobs.get(id_)) for id_ in job_ids]
+
+    async def _recorded(self, recordings: Iterable[asyncio.Future[bool]]) -> None:
+        """Wait until these cancels are recorded, but not for ever."""
+        if recordings := list(recordings):
+            done, _ = await asyncio.wait(recordings, timeout=CANCEL_WAIT_S)
+            for recording in done:
+                recording.result()
+
+    async def _cancel_elsewhere(self, job_ids: Sequence[UUID]) -> None:
+        if not job_ids:
+            return
+        cancelled, asked = await self._store.cancel(job_ids, DEFAULT_TENANT)
+        for job in (await self._store.get_many(cancelled, DEFAULT_TENANT)).values():
+            self._service.held.publish_ended(job)
+        for job_id in asked:
             self._service.events.wake(Wake.CANCEL, str(job_id))
-            deadline = time.monotonic() + CANCEL_WAIT_S
-            async with self._service.events.subscribe(job_id) as subscription:
-                while time.monotonic() < deadline:
-                    job = await self._store.get(job_id, DEFAULT_TENANT)
-                    if job is None or job.status.is_terminal:
-                        return
-                    await subscription.get(POLL_S)
+        deadline = time.monotonic() + CANCEL_WAIT_S
+        pauses = iter(CANCEL_POLLS_S)
+        while asked and time.monotonic() < deadline:
+            await asyncio.sleep(next(pauses, POLL_S))
+            jobs = await self._store.get_many(asked, DEFAULT_TENANT)
+            asked = [job_id for job_id, job in jobs.items() if not job.status.is_terminal]
 
     async def retry(self, job_id: UUID, edits: dict[str, Any]) -> Submitted:
         """Repeat a job that has ended, as a new job with this one as its parent.
@@ -154,11 +168,11 @@ class JobControl:
         model_name: str | None,
         error_code: str | None,
         limit: int,
-    ) -> list[tuple[UUID, Submitted | SatelliteError]]:
+    ) -> tuple[list[tuple[UUID, Submitted | SatelliteError]], int]:
         """Repeat dead jobs that have not been repeated yet, oldest first, in one transaction.
 
         Returns:
-            For each its id and what came of it.
+            For each its id and what came of it; and how many that fit the filters are left.
         """
         found = await self._store.replayable(
             DEFAULT_TENANT, job_ids=job_ids, model_name=model_name, error_code=error_code, limit=limit
@@ -168,7 +182,14 @@ class JobControl:
             _repeated(stored, {"idempotency_key": f"\x1freplay:{stored.job.job_id}"}) for stored in found
         ]
         answers = await self._service.submit_all(submissions)
-        return [(stored.job.job_id, answer) for stored, answer in zip(found, answers, strict=True)]
+        remaining = await self._store.count_replayable(
+            DEFAULT_TENANT, job_ids=job_ids, model_name=model_name, error_code=error_code
+        )
+        return [(stored.job.job_id, answer) for stored, answer in zip(found, answers, strict=True)], remaining
+
+    async def dead_letters(self) -> list[DeadLetters]:
+        """Dead jobs that have not been repeated yet, by model and error; the largest group first."""
+        return await self._store.dead_letters(DEFAULT_TENANT, limit=DEAD_LETTER_GROUPS)
 
     async def delete(self, job_id: UUID) -> None:
         """Delete a job that has ended, with its input and result.
@@ -195,3 +216,16 @@ def _repeated(stored: StoredJob, edits: dict[str, Any]) -> Submission:
         "parent_id": job.job_id,
     }
     return Submission(**{**given, **edits})
+
+
+def _cancelled(job_id: UUID, job: Job | None) -> Job | SatelliteError:
+    """What a cancel has come to, of a job as it is afterwards."""
+    if job is None:
+        return JobNotFound(f"there is no job {job_id}")
+    if job.status.is_terminal and job.status is not JobStatus.CANCELLED:
+        return JobFinished(f"job {job_id} has {job.status} already")
+    return job
+
+
+def _unknown() -> StoreUnavailable:
+    return StoreUnavailable("the job will be cancelled once PostgreSQL answers again", retry_after_s=2)

@@ -118,6 +118,8 @@ class ModelQueue:
 
     Attributes:
         elsewhere: how many requests for the model wait outside this queue, as last seen.
+        backlog: how many of them wait in the database, held by no ingress.
+        backlog_since_s: since when the oldest of these could run, seconds since the epoch.
         gate: asked before stored jobs leave; while it says no they stay (the lease or the store is in doubt).
         draining: batches leave without waiting for company.
         on_room: called when a batch has left or returned.
@@ -140,6 +142,8 @@ class ModelQueue:
         self.replicas = 1  # how many are running; whoever watches the cluster keeps this current
         self.compute_s: float | None = None  # how long batches compute: a running average
         self.elsewhere = 0
+        self.backlog = 0
+        self.backlog_since_s: float | None = None
         self.gate: Callable[[], bool] = lambda: True
         self.draining = False
         self.on_room: Callable[[], None] = lambda: None
@@ -233,18 +237,23 @@ class ModelQueue:
         rounds = (ahead // size + self._busy) / max(self.replicas, 1)
         fill_s = 0.0
         if ahead < size - 1 and self.batching.flush == "window" and not rounds:
-            oldest = min(
-                (
-                    next(iter(queue.values()))
-                    for lane in self._lanes.values()
-                    for queue in lane.levels
-                    if queue
-                ),
-                default=None,
-            )
-            waited_s = 0.0 if oldest is None else self._clock() - oldest
+            waited_s = self._lanes_wait_s() or 0.0
             fill_s = max(0.0, self.batching.batch_wait_timeout_s - waited_s)
         return fill_s + (rounds + 1) * self.compute_s
+
+    def oldest_wait_s(self) -> float | None:
+        """For how long the oldest request that waits here has been able to run; None: none waits."""
+        waits = [self._lanes_wait_s()]
+        if self._suspects:
+            waits.append(self._clock() - next(iter(self._suspects.values())))
+        return max((wait_s for wait_s in waits if wait_s is not None), default=None)
+
+    def _lanes_wait_s(self) -> float | None:
+        oldest = min(
+            (next(iter(queue.values())) for lane in self._lanes.values() for queue in lane.levels if queue),
+            default=None,
+        )
+        return None if oldest is None else self._clock() - oldest
 
     def set_replicas(self, count: int) -> None:
         """Tell the queue how many replicas are running."""

@@ -11,8 +11,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections import OrderedDict
 from collections.abc import AsyncGenerator
+from dataclasses import dataclass
 from datetime import UTC, datetime
+from uuid import UUID
 
 from satellite.errors import CursorExpired, SlowReader, StoreUnavailable
 from satellite.metrics import Metrics
@@ -30,6 +33,23 @@ RETRY_S = (0.01, 0.02, 0.05, 0.1, 0.2)
 # Under load many write at the same time: one look shows what they all wrote.
 GATHER_S = 0.003
 MAX_UNREAD = 10_000
+# How many events a digest goes back for: what was before is not shown anyway.
+DIGEST_BACK = 2000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Digest:
+    """The jobs that have changed since the last one, each with its newest step.
+
+    Attributes:
+        position: up to where the log is in it.
+        events: the newest step of each job, in order.
+        more: other jobs have changed, too.
+    """
+
+    position: Position
+    events: list[LogEvent]
+    more: bool
 
 
 class EventLog:
@@ -45,7 +65,7 @@ class EventLog:
         self._store = store
         self._tenant = tenant
         self._metrics = metrics
-        self._readers: set[_Reader] = set()
+        self._readers: set[_Reader | _Digester] = set()
         self._position: Position = (0, 0)
         self._grown = asyncio.Event()
         self._joining = asyncio.Lock()
@@ -103,7 +123,35 @@ class EventLog:
         finally:
             self._readers.discard(reader)
 
-    async def _join(self, reader: _Reader) -> None:
+    async def digests(self, *, after: Position, most: int, pause_s: float) -> AsyncGenerator[Digest]:
+        """What has changed after a position, and then what changes, in digests.
+
+        However much happens, nobody is too slow for it: what cannot be shown is left out, oldest first.
+
+        Args:
+            after: the position.
+            most: the jobs in one digest, at most.
+            pause_s: between two of them, at least.
+
+        Raises:
+            CursorExpired: events after this position are no longer kept.
+            StoreUnavailable: PostgreSQL does not answer.
+        """
+        await self.check(after)
+        digester = _Digester(after, most)
+        await self._join(digester)
+        try:
+            missed = await self._store.read_log_backwards(
+                self._tenant, after, self._position, limit=DIGEST_BACK
+            )
+            digester.begin(missed, more=len(missed) == DIGEST_BACK)
+            while True:
+                yield await digester.get()
+                await asyncio.sleep(pause_s)
+        finally:
+            self._readers.discard(digester)
+
+    async def _join(self, reader: _Reader | _Digester) -> None:
         async with self._joining:
             if self._task is None or self._task.done():
                 self._position = await self._store.log_position()
@@ -169,3 +217,46 @@ class _Reader:
                 "read faster"
             )
         return await self._queue.get()
+
+
+class _Digester:
+    """The newest step of each job that has changed, for one watcher."""
+
+    def __init__(self, after: Position, most: int) -> None:
+        self._after = self._position = after
+        self._most = most
+        self._newest: OrderedDict[UUID, LogEvent] = OrderedDict()
+        self._more = False
+        self._changed = asyncio.Event()
+
+    def begin(self, missed: list[LogEvent], *, more: bool) -> None:
+        """Add what was before everything that was delivered.
+
+        Args:
+            missed: the newest events, newest first.
+            more: there are others before them.
+        """
+        came, self._newest = self._newest, OrderedDict()
+        for event in [*reversed(missed), *came.values()]:
+            self.deliver(event)
+        self._more = self._more or more
+
+    def deliver(self, event: LogEvent) -> None:
+        """Add an event."""
+        if event.position <= self._after:
+            return  # this ingress lags behind the one where the client has seen it
+        self._position = max(self._position, event.position)
+        self._newest.pop(event.job_id, None)
+        self._newest[event.job_id] = event
+        if len(self._newest) > self._most:
+            self._newest.popitem(last=False)
+            self._more = True
+        self._changed.set()
+
+    async def get(self) -> Digest:
+        """What has changed, as soon as something has."""
+        await self._changed.wait()
+        self._changed.clear()
+        newest, self._newest = self._newest, OrderedDict()
+        more, self._more = self._more, False
+        return Digest(position=self._position, events=list(newest.values()), more=more)

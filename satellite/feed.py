@@ -121,7 +121,9 @@ class Feed:
             counts[stored.job.model_name] += 1
             self._adopt(stored)
         for name, count in counts.items():
-            self._queues[name].elsewhere = max(0, self._queues[name].elsewhere - count)
+            queue = self._queues[name]
+            queue.elsewhere = max(0, queue.elsewhere - count)
+            queue.backlog = max(0, queue.backlog - count)
         full = {name for name, count in counts.items() if count == most[name]}
         self._backlog = (self._backlog - set(counts)) | full
         return any(self._room(self._queues[name]) for name in full)

@@ -408,7 +408,12 @@ class HeldJobs:
     async def publish_stored(self, job_id: UUID) -> None:
         """Tell who watches a job whose end was recorded without its being held."""
         job = await self._store.get(job_id, DEFAULT_TENANT)
-        if job is not None and job.finished_at is not None:
+        if job is not None:
+            self.publish_ended(job)
+
+    def publish_ended(self, job: Job) -> None:
+        """The same, of a job that was read already."""
+        if job.finished_at is not None:
             self._count(job)
             self.publish(job, job.finished_at)
 

@@ -41,6 +41,16 @@ HISTORY = 20
 Found = Mapping[str, Manifest | VersionFailed]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Loaded:
+    """What one replica has loaded, and how often versions were loaded and put away since it started."""
+
+    versions: Sequence[str]
+    hits: int = 0
+    misses: int = 0
+    evictions: int = 0
+
+
 class Replicas(Protocol):
     """The replicas of the models, all those of a model at once."""
 
@@ -57,8 +67,8 @@ class Replicas(Protocol):
         """Put a version away on each, once nothing uses it. Returns on how many it was loaded."""
         ...
 
-    async def loaded(self, model_name: str) -> Mapping[str, Sequence[str]]:
-        """For each replica, by its id, the versions it has loaded. Without those that do not answer."""
+    async def loaded(self, model_name: str) -> Mapping[str, Loaded]:
+        """For each replica, by its id, what it has loaded. Without those that do not answer."""
         ...
 
     def follow_default(self, model_name: str, version: str) -> None:
@@ -77,7 +87,7 @@ class NoReplicas:
         """Nothing."""
         return 0
 
-    async def loaded(self, model_name: str) -> Mapping[str, Sequence[str]]:
+    async def loaded(self, model_name: str) -> Mapping[str, Loaded]:
         """Nothing."""
         return {}
 

@@ -71,7 +71,8 @@ class Upkeep:
         found = await service.store.open_jobs(service.owner)
         for name, queue in service.queues.items():
             jobs = found.get(name, OpenJobs())
-            queue.elsewhere = jobs.elsewhere
+            queue.elsewhere, queue.backlog = jobs.elsewhere, jobs.backlog
+            queue.backlog_since_s = jobs.backlog_since_s
             metrics.jobs.set(jobs.queued, name, JobStatus.QUEUED)
             metrics.jobs.set(jobs.running, name, JobStatus.RUNNING)
             metrics.oldest_job_wait_seconds.set(jobs.oldest_wait_s, name)

@@ -39,7 +39,7 @@ FAILURE_KEPT_S = 5.0
 
 @dataclass(slots=True, kw_only=True)
 class Counts:
-    """What has happened since the last look."""
+    """What has happened: since the last look, or from the beginning."""
 
     hits: int = 0  # uses of a version that was loaded already
     misses: int = 0  # uses that had to wait for a load
@@ -72,6 +72,7 @@ class LoadedVersions(Generic[A, M]):
 
     Attributes:
         counts: taken over and set anew by whoever exports them.
+        totals: the same from the beginning; nobody sets them anew.
         load_seconds: how long each load took, since they were taken over.
     """
 
@@ -96,6 +97,7 @@ class LoadedVersions(Generic[A, M]):
         self._idle = asyncio.Event()  # a version is no longer used
         self._failed: dict[str, tuple[VersionFailed, float]] = {}
         self.counts = Counts()
+        self.totals = Counts()
         self.load_seconds: list[float] = []
 
     @property
@@ -120,11 +122,13 @@ class LoadedVersions(Generic[A, M]):
             model = entry.model
             if model is None:
                 self.counts.misses += 1
+                self.totals.misses += 1
                 assert entry.loading is not None
                 # A user that gives up must not stop the load that others wait for.
                 model = await asyncio.shield(entry.loading)
             else:
                 self.counts.hits += 1
+                self.totals.hits += 1
             yield model
         finally:
             entry.uses -= 1
@@ -217,6 +221,7 @@ class LoadedVersions(Generic[A, M]):
             return
         entry.leaving += 1  # while it is being closed
         self.counts.evictions += 1
+        self.totals.evictions += 1
         try:
             await self._close(model)
         except Exception:

@@ -18,6 +18,9 @@ from satellite.service import Service
 
 # How often a waiting caller looks at PostgreSQL, should an event have been lost (Redis away, say).
 POLL_S = 1.0
+# A digest of changes: how often it comes at most, and how many jobs it shows.
+CHANGES_S = 1.0
+MAX_CHANGES = 500
 
 Order = tuple[int, int]
 BEFORE_ALL: Order = (0, 0)
@@ -124,6 +127,21 @@ class Watching:
             step = Step(attempt=event.attempt, status=event.status, at=event.at)
             id_ = f"{event.position[0]}-{event.position[1]}"
             yield Event(id=id_, body=_body(id_, event.job_id, event.model_name, step, None))
+
+    async def changes(self, *, after: Position) -> AsyncGenerator[Event]:
+        """The jobs that have changed after a position in the log, in digests, without end.
+
+        Raises:
+            CursorExpired, StoreUnavailable: see `EventLog.digests`.
+        """
+        async for digest in self._log.digests(after=after, most=MAX_CHANGES, pause_s=CHANGES_S):
+            id_ = f"{digest.position[0]}-{digest.position[1]}"
+            steps = [
+                {"job_id": str(event.job_id), "model_name": event.model_name, "status": event.status}
+                for event in digest.events
+            ]
+            fields = {"type": "changes", "id": id_, "steps": steps, "more": digest.more}
+            yield Event(id=id_, body=orjson.dumps(fields))
 
     async def _result(self, job_id: UUID) -> tuple[JobStatus, bytes]:
         job = self._service.held.find(job_id)

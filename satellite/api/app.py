@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from fastapi import FastAPI
 from fastapi_offline import FastAPIOffline
-from starlette.responses import FileResponse
 from starlette.routing import BaseRoute
 from starlette.types import Receive, Scope, Send
 
 from satellite import __version__
-from satellite.api import events, health, inference, jobs, models, oip, openapi, problems, websocket
+from satellite.api import (
+    events,
+    health,
+    inference,
+    jobs,
+    models,
+    oip,
+    openapi,
+    overview,
+    page,
+    problems,
+    websocket,
+)
 from satellite.api.context import ApiContext
 from satellite.api.hot import ROUTE_NAMES, HotRoutes
 from satellite.api.middleware import RequestMiddleware
-
-_PAGE = Path(__file__).parent / "page.html"
+from satellite.catalog import Catalog
 
 DESCRIPTION = """
 Submit a job, get an id at once, read the result later or watch it arrive.
@@ -36,7 +44,8 @@ class Application:
     """
 
     def __init__(self, context: ApiContext, *, echo_request_id: bool = True) -> None:
-        self.fastapi = _fastapi(context)
+        self.fastapi = fastapi(context.service.catalog)
+        self.fastapi.state.context = context
         self._stack = RequestMiddleware(
             HotRoutes(self.fastapi), metrics=context.service.metrics, echo=echo_request_id
         )
@@ -49,7 +58,12 @@ class Application:
         await self._stack(scope, receive, send)
 
 
-def _fastapi(context: ApiContext) -> FastAPI:
+def fastapi(catalog: Catalog) -> FastAPI:
+    """The routes. Without `state.context` they can be described, and not be served.
+
+    Args:
+        catalog: the models whose schemas the description shows.
+    """
     # As FastAPI, but the documentation page brings its own scripts: it works without the internet.
     app = FastAPIOffline(
         redoc_url=None,
@@ -60,6 +74,7 @@ def _fastapi(context: ApiContext) -> FastAPI:
             {"name": "inference", "description": "Submit jobs, read results, predict."},
             {"name": "jobs", "description": "List, explain, cancel, repeat and watch jobs."},
             {"name": "models", "description": "What can be asked."},
+            {"name": "overview", "description": "How all models and the cluster do."},
             {
                 "name": "open inference protocol",
                 "description": "The models as KServe's and Triton's clients know them.",
@@ -67,19 +82,16 @@ def _fastapi(context: ApiContext) -> FastAPI:
             {"name": "health", "description": "How the system is."},
         ],
     )
-    app.state.context = context
     problems.install(app)
-    openapi.install(app, context.service.catalog)
+    openapi.install(app, catalog)
     app.include_router(inference.router)
     app.include_router(jobs.router)
+    app.include_router(jobs.dead_letters_router)
     app.include_router(events.router)
     app.include_router(models.router)
+    app.include_router(overview.router)
     app.include_router(oip.router)
     app.include_router(health.router)
     app.include_router(websocket.router)
-    app.add_api_route("/", _page, include_in_schema=False)
+    page.install(app)
     return app
-
-
-async def _page() -> FileResponse:
-    return FileResponse(_PAGE, media_type="text/html")

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 from starlette.requests import HTTPConnection
 
 from satellite.control import JobControl
+from satellite.overview import Overview
 from satellite.service import Service
 from satellite.settings import Settings
 from satellite.watching import Watching
@@ -28,8 +29,57 @@ class DeploymentState:
         return self.replicas.get("RUNNING", 0)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GpuState:
+    """A GPU as its node reports it; None is what it does not report."""
+
+    name: str
+    utilization_percent: float | None
+    memory_used_bytes: int | None
+    memory_total_bytes: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeState:
+    """A machine of the cluster; None is what it does not report."""
+
+    node_id: str
+    address: str
+    alive: bool
+    head: bool
+    cpu_percent: float | None = None  # of all its CPUs
+    cpus: int | None = None
+    memory_used_bytes: int | None = None
+    memory_total_bytes: int | None = None
+    gpus: Sequence[GpuState] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReplicaState:
+    """A process that runs a model."""
+
+    model_name: str
+    replica_id: str
+    state: str  # RUNNING, STARTING, ...
+    node_id: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClusterState:
+    """The machines of the cluster, and what runs where."""
+
+    nodes: Sequence[NodeState] = ()
+    replicas: Sequence[ReplicaState] = ()
+    ingresses: int = 0  # running ones
+    dashboard_url: str | None = None
+
+
 class Cluster(Protocol):
     """What the API asks of the cluster it runs on."""
+
+    async def look(self) -> ClusterState:
+        """The cluster as it is, or was a few seconds ago: however many ask, it is looked at now and then."""
+        ...
 
     def deployments(self) -> Mapping[str, DeploymentState]:
         """The deployments by name, as last seen."""
@@ -44,6 +94,7 @@ class ApiContext:
     watching: Watching
     control: JobControl
     settings: Settings
+    overview: Overview
     cluster: Cluster
     details: Mapping[str, Mapping[str, Any]]  # per model: what its deployment was configured with
 

@@ -31,8 +31,10 @@ from satellite.jobs import Job, JobStatus, labels_to_dict, public_attempts
 from satellite.store import JobFilter, StoredJob
 
 router = APIRouter(prefix="/api/v1/jobs", tags=["jobs"])
+dead_letters_router = APIRouter(prefix="/api/v1/dead-letters", tags=["jobs"])
 
 MAX_PAGE = 500
+MAX_IDS = 1000
 MAX_REPLAYS = 1000
 REPLAYS = 100
 
@@ -80,7 +82,7 @@ async def replay(request: Request) -> Response:
     fields = parse_fields(
         parse_json(await read_body(request, context.settings.max_body_bytes) or b"{}"), _REPLAY_FIELDS
     )
-    outcomes = await context.control.replay(
+    outcomes, remaining = await context.control.replay(
         job_ids=fields.get("job_ids"),
         model_name=fields.get("model_name"),
         error_code=fields.get("error_code"),
@@ -90,12 +92,63 @@ async def replay(request: Request) -> Response:
     return _json(
         {
             "replayed": sum(not isinstance(answer, SatelliteError) for _, answer in outcomes),
+            "remaining": remaining,
             "items": [
                 {"parent_id": str(parent_id), "problem": problem(answer, request_id)}
                 if isinstance(answer, SatelliteError)
                 else {"parent_id": str(parent_id), "job_id": str(answer.job.job_id)}
                 for parent_id, answer in outcomes
             ],
+        }
+    )
+
+
+@router.post("/cancel", **described("cancel_many"))
+async def cancel_many(request: Request) -> Response:
+    """Cancel many jobs, each for itself: see `/jobs/{job_id}/cancel`.
+
+    An item with a `status` other than `cancelled`: the ingress that holds the job has been asked, and has not
+    answered yet.
+    """
+    context = context_of(request)
+    body = parse_json(await read_body(request, context.settings.max_body_bytes))
+    fields = parse_fields(body, {"job_ids": _job_ids})
+    if "job_ids" not in fields:
+        raise invalid("/job_ids", "is missing")
+    job_ids: list[UUID] = fields["job_ids"]
+    answers = await context.control.cancel_all(job_ids)
+    request_id = request.scope.get("request_id")
+    items = [
+        {"job_id": str(job_id), "problem": problem(answer, request_id)}
+        if isinstance(answer, SatelliteError)
+        else {"job_id": str(job_id), "status": answer.status}
+        for job_id, answer in zip(job_ids, answers, strict=True)
+    ]
+    return _json(
+        {"cancelled": sum(item.get("status") is JobStatus.CANCELLED for item in items), "items": items}
+    )
+
+
+@dead_letters_router.get("", **described("dead_letters"))
+async def dead_letters(request: Request) -> Response:
+    """Dead jobs that have not been repeated yet, by model and error; the largest group first, at most 100.
+
+    `POST /jobs/retry` with a group's `model_name` and `error_code` repeats its jobs.
+    """
+    groups = await context_of(request).control.dead_letters()
+    return _json(
+        {
+            "groups": [
+                {
+                    "model_name": group.example.model_name,
+                    "error_code": group.error_code,
+                    "count": group.count,
+                    "oldest_at": group.oldest_at,
+                    "newest_at": group.newest_at,
+                    "example": {**job_summary(group.example), "attempts": public_attempts(group.example)},
+                }
+                for group in groups
+            ]
         }
     )
 
@@ -180,8 +233,8 @@ def job_detail(stored: StoredJob) -> dict[str, Any]:
 
 
 def _job_ids(value: Any, pointer: str) -> list[UUID]:
-    if not isinstance(value, list) or not 1 <= len(value) <= MAX_REPLAYS:
-        raise invalid(pointer, f"must be a list of 1 to {MAX_REPLAYS} job ids")
+    if not isinstance(value, list) or not 1 <= len(value) <= MAX_IDS:
+        raise invalid(pointer, f"must be a list of 1 to {MAX_IDS} job ids")
     try:
         return [UUID(id_) for id_ in value]
     except (ValueError, AttributeError, TypeError):

@@ -102,11 +102,17 @@ async def _versions(name: str, context: ApiContext) -> dict[str, Any]:
             {
                 "version": version,
                 "default": version == default,
-                "loaded_in": sorted(replica for replica, versions in loaded.items() if version in versions),
+                "loaded_in": sorted(id_ for id_, replica in loaded.items() if version in replica.versions),
                 **_made_of(found.get(version)),
             }
             for version in found or [default]
         ],
+        "cache": {
+            "max_loaded_versions": context.service.catalog[name].config.versions.max_loaded_versions,
+            "hits": sum(replica.hits for replica in loaded.values()),
+            "misses": sum(replica.misses for replica in loaded.values()),
+            "evictions": sum(replica.evictions for replica in loaded.values()),
+        },
     }
 
 

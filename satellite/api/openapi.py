@@ -9,9 +9,12 @@ from fastapi.openapi.utils import get_openapi
 from pydantic import BaseModel
 
 from satellite.api.oip_schemas import InferRequestBody, ProtocolError
+from satellite.api.overview_schemas import MESSAGES, Overview
 from satellite.api.schemas import (
     Accepted,
     BatchVerdicts,
+    Cancels,
+    DeadLetters,
     Explanation,
     JobDetail,
     JobEventMessage,
@@ -87,6 +90,12 @@ _IDEMPOTENCY: dict[str, Any] = {
     "in": "header",
     "schema": {"type": "string", "minLength": 1, "maxLength": 255},
     "description": "Your own name for this request: sent again with it, it is the same job.",
+}
+_JOB_IDS: dict[str, Any] = {
+    "type": "array",
+    "minItems": 1,
+    "maxItems": 1000,
+    "items": {"type": "string", "format": "uuid"},
 }
 _ENVELOPE = (400, 413, 415, 422)
 
@@ -212,18 +221,26 @@ _OPERATIONS: dict[str, dict[str, Any]] = {
         },
         "responses": {**_ACCEPTED, **_NOT_ENDED, **problems(404, 429, 503, *_ENVELOPE)},
     },
+    "cancel_many": {
+        "openapi_extra": _body(
+            {
+                "type": "object",
+                "required": ["job_ids"],
+                "additionalProperties": False,
+                "properties": {"job_ids": _JOB_IDS},
+            }
+        ),
+        "responses": {**_ok(Cancels, "What became of each, in order."), **problems(503, *_ENVELOPE)},
+    },
+    "dead_letters": {"responses": {**_ok(DeadLetters, "The groups."), **problems(503)}},
+    "overview": {"responses": _ok(Overview, "The overview.")},
     "replay": {
         "openapi_extra": _body(
             {
                 "type": "object",
                 "additionalProperties": False,
                 "properties": {
-                    "job_ids": {
-                        "type": "array",
-                        "minItems": 1,
-                        "maxItems": 1000,
-                        "items": {"type": "string", "format": "uuid"},
-                    },
+                    "job_ids": _JOB_IDS,
                     "model_name": {"type": "string"},
                     "error_code": {"type": "string"},
                     "limit": {"type": "integer", "minimum": 1, "maximum": 1000, "default": 100},
@@ -272,8 +289,12 @@ def _build(app: FastAPI, catalog: Catalog) -> dict[str, Any]:
         tags=app.openapi_tags,
     )
     components = schema.setdefault("components", {}).setdefault("schemas", {})
-    for model in (Problem, JobEventMessage, ProtocolError, InferRequestBody):
+    for model in (Problem, JobEventMessage, ProtocolError, InferRequestBody, *MESSAGES):
         _add_model(components, model)
+    components["WsMessage"] = {
+        "description": "What the WebSocket /api/v1/ws sends; `type` tells the messages apart.",
+        "oneOf": [{"$ref": f"#/components/schemas/{model.__name__}"} for model in MESSAGES],
+    }
     requests: list[dict[str, str]] = []
     mapping: dict[str, str] = {}
     examples: dict[str, Any] = {}

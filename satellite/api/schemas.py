@@ -254,7 +254,48 @@ class Replays(BaseModel):
     """The dead jobs that were repeated."""
 
     replayed: int
+    remaining: int = Field(
+        description="How many that fit the request were not. To replay all, call again until `replayed` is 0."
+    )
     items: list[Replay]
+
+
+class CancelVerdict(BaseModel):
+    """What became of one job that was to be cancelled."""
+
+    job_id: UUID
+    status: Status | None = Field(None, description="`cancelled`; another: it was asked for.")
+    problem: Problem | None = Field(None, description="Why it cannot be cancelled.")
+
+
+class Cancels(BaseModel):
+    """What became of each job, in order."""
+
+    cancelled: int
+    items: list[CancelVerdict]
+
+
+class DeadJob(JobSummary):
+    """A dead job, with the attempts before its last."""
+
+    attempts: list[Attempt]
+
+
+class DeadLetterGroup(BaseModel):
+    """Dead jobs of a model that died of the same error and have not been repeated yet."""
+
+    model_name: str
+    error_code: str
+    count: int
+    oldest_at: datetime = Field(description="When the first of them died.")
+    newest_at: datetime
+    example: DeadJob = Field(description="The newest of them.")
+
+
+class DeadLetters(BaseModel):
+    """The dead jobs that have not been repeated yet, by model and error; the largest group first."""
+
+    groups: list[DeadLetterGroup]
 
 
 class JobEventMessage(BaseModel):
@@ -291,12 +332,22 @@ class DefaultChange(BaseModel):
     undone_at: datetime | None = Field(description="When it was rolled back; null: it was not.")
 
 
+class VersionCache(BaseModel):
+    """The replicas' caches of loaded versions, since each of them started."""
+
+    max_loaded_versions: int = Field(description="So many a replica keeps.")
+    hits: int = Field(description="Uses of a version that was loaded, summed over the replicas.")
+    misses: int = Field(description="Uses that waited for their version to be loaded.")
+    evictions: int = Field(description="Versions that made room for others.")
+
+
 class VersionsInfo(BaseModel):
     """The versions of a model."""
 
     default: str = Field(description="The version that answers where none is named.")
     history: list[DefaultChange] = Field(description="The last changes of the default, newest first.")
     versions: list[VersionInfo] = Field(description="Oldest first.")
+    cache: VersionCache
 
 
 class LoadedInfo(BaseModel):

@@ -5,6 +5,11 @@ Every message is one JSON object. From the client, with an optional `ref` that t
 - `{"subscribe": {"job_id": ...}}`: every step of a job, from its first to its end.
 - `{"subscribe": {"model_name": ...}}`: the model as it is now, then every step of all its jobs.
 - `{"subscribe": {"all": true}}`: every step of all jobs.
+- `{"subscribe": {"changes": true}}`: for live lists, at most once a second, the jobs that have changed, each
+  with its newest step. 500 at most; `more` says that others have changed, too. Whoever watches this is never
+  too slow for it.
+- `{"subscribe": {"overview": true}}`: every 2 s how all models and the cluster do, as `GET /api/v1/overview`
+  has it in `now` and `cluster`. It has no `after`.
 - `{"unsubscribe": {...}}`: the same object ends it.
 - `{"submit": {"model_name": ..., "data": ..., "config": ...}}`: accepts a job and subscribes to it.
 - `{"ping": ...}`: answered with `{"type": "pong", "ping": ...}`.
@@ -12,8 +17,9 @@ Every message is one JSON object. From the client, with an optional `ref` that t
 A subscription may carry `"after": ID`, the `id` of the last event seen: it goes on after it, on whichever
 ingress. Events and ids are those of `GET /api/v1/events`.
 
-From the server, told apart by `type`: `job`, `model`, `accepted`, `unsubscribed`, `pong`, `ping` (sent when
-nothing else was for a while) and `problem` (RFC 9457). A mistake in one message leaves the socket open.
+From the server, told apart by `type`: `job`, `model`, `changes`, `overview`, `accepted`, `unsubscribed`,
+`pong`, `ping` (sent when nothing else was for a while) and `problem` (RFC 9457). `overview_schemas.py` has
+their shapes. A mistake in one message leaves the socket open.
 
 Code 1012 says that this ingress leaves: connect again and subscribe again. Every `submit` it has taken was
 answered before; one without an answer was not taken.
@@ -34,6 +40,7 @@ from satellite.api.context import ApiContext, context_of
 from satellite.api.events import open_stream, parse_event_id
 from satellite.api.inference import accepted_body
 from satellite.api.models import describe
+from satellite.api.overview import describe_now
 from satellite.api.problems import problem
 from satellite.errors import BodyTooLarge, InvalidRequest, SatelliteError, SlowReader
 
@@ -42,10 +49,16 @@ router = APIRouter()
 MAX_UNSENT = 1000
 MAX_SUBSCRIPTIONS = 1000
 PING_INTERVAL_S = 20.0
+# With more than this unsent nothing is added that the next message says anyway.
+MAX_PENDING = 10
+SENT_POLL_S = 0.1
 # A peer that takes nothing for this long is gone, or as good as gone.
 SEND_TIMEOUT_S = 30.0
 # For what is still to be said to a peer before this ingress leaves.
 LEAVE_TIMEOUT_S = 10.0
+
+# The keys of these subscriptions.
+CHANGES, OVERVIEW = "changes", "overview"
 
 NO_MORE = b""  # the last of the unsent messages, never sent itself
 
@@ -154,9 +167,17 @@ class _Session:
             return
         if len(self._watching) >= MAX_SUBSCRIPTIONS:
             raise InvalidRequest(f"a socket may have {MAX_SUBSCRIPTIONS} subscriptions; open another one")
+        if key == OVERVIEW:
+            if after is not None:
+                raise InvalidRequest('the overview is of now: subscribe to it without "after"')
+            self._watching[key] = asyncio.create_task(self._watch_overview())
+            return
         job_id = UUID(target["job_id"]) if "job_id" in target else None
         model_name: str | None = target.get("model_name")
         after = parse_event_id(after, of_job=job_id is not None)
+        if key == CHANGES:
+            self._watching[key] = asyncio.create_task(self._watch_changes(after))
+            return
         if model_name is not None:
             self._service.catalog.find(model_name)
         self._watching[key] = asyncio.create_task(self._forward(key, job_id, model_name, after))
@@ -178,6 +199,31 @@ class _Session:
         finally:
             if self._watching.get(key) is asyncio.current_task():  # not one subscribed to it anew
                 del self._watching[key]
+
+    async def _watch_overview(self) -> None:
+        while True:
+            self._put({"type": "overview", **await describe_now(self._context)})
+            await asyncio.sleep(self._context.overview.until_next_s())
+            await self._sent()
+
+    async def _watch_changes(self, after: tuple[int, int] | None) -> None:
+        watching = self._context.watching
+        try:
+            digests = watching.changes(after=after or await watching.now())
+            async with contextlib.aclosing(digests):
+                async for digest in digests:
+                    self._put_bytes(digest.body)
+                    await self._sent()  # what happens meanwhile goes into the next one
+        except SatelliteError as error:
+            self._put({**self._problem(error), "subscription": CHANGES})
+        finally:
+            if self._watching.get(CHANGES) is asyncio.current_task():
+                del self._watching[CHANGES]
+
+    async def _sent(self) -> None:
+        """Wait until the peer reads as fast as it is told."""
+        while self._unsent.qsize() > MAX_PENDING:
+            await asyncio.sleep(SENT_POLL_S)
 
     def _model(self, name: str) -> dict[str, Any]:
         info = describe(name, self._context)
@@ -227,7 +273,7 @@ def _key(target: dict[str, Any]) -> str:
     """The canonical form of what is subscribed to.
 
     Raises:
-        InvalidRequest: it is neither a job, nor a model, nor all.
+        InvalidRequest: there is no such thing.
     """
     match target:
         case {"job_id": str(job_id)} if len(target) == 1:
@@ -237,9 +283,10 @@ def _key(target: dict[str, Any]) -> str:
                 raise InvalidRequest(f"job_id: {job_id[:80]!r} is not a UUID") from None
         case {"model_name": str(name)} if len(target) == 1:
             return f"model:{name}"
-        case {"all": True} if len(target) == 1:
-            return "all"
+        case {"all": True} | {"changes": True} | {"overview": True} if len(target) == 1:
+            return next(iter(target))
         case _:
             raise InvalidRequest(
-                'subscribe to {"job_id": ...}, {"model_name": ...} or {"all": true}, and "after" to resume'
+                'subscribe to {"job_id": ...}, {"model_name": ...}, {"all": true}, {"changes": true} or '
+                '{"overview": true}; "after" resumes all but the last'
             )

@@ -340,6 +340,15 @@ def retry(
             action.retry_dead(settings, model=model, error_code=error_code, limit=limit)
 
 
+@app.command()
+def openapi() -> None:
+    """Print the OpenAPI document of the models in models/. No system need run."""
+    with foreseen_errors():
+        from satellite.cli import openapi as view
+
+        view.show()
+
+
 @db.command("upgrade")
 def db_upgrade() -> None:
     """Bring the schema up to date. Safe to run twice, and while ingresses run."""

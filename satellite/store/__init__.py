@@ -3,6 +3,7 @@
 from satellite.store.postgres import Store, Verdict
 from satellite.store.records import (
     Completion,
+    DeadLetters,
     DefaultChange,
     IdempotencyKey,
     JobFilter,
@@ -16,6 +17,7 @@ from satellite.store.records import (
 
 __all__ = [
     "Completion",
+    "DeadLetters",
     "DefaultChange",
     "IdempotencyKey",
     "JobFilter",

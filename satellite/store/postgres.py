@@ -202,22 +202,26 @@ class Store(Reading):
 
     # What callers ask for
 
-    async def cancel(self, job_id: UUID, tenant: str) -> bool | None:
-        """Cancel a job that nobody holds, or ask the ingress that holds it to.
+    async def cancel(self, job_ids: Sequence[UUID], tenant: str) -> tuple[list[UUID], list[UUID]]:
+        """Cancel the jobs that nobody holds, and ask the ingresses that hold others to.
 
         Returns:
-            True: it is cancelled. None: its ingress has been asked. False: there is nothing to cancel.
+            Those that are cancelled, and those whose ingress has been asked. Of the rest there is nothing to
+            cancel.
         """
         error = _error(Cancelled, "it was cancelled before it started")
-        while True:
-            if await self._fetchval(queries.CANCEL_JOB, job_id, tenant, error) is not None:
-                return True
-            if await self._fetchval(queries.REQUEST_CANCEL, job_id, tenant) is not None:
-                return None
-            job = await self.get(job_id, tenant)
-            if job is None or job.status.is_terminal:
-                return False
-            # It changed hands in between.
+        cancelled: list[UUID] = []
+        asked: list[UUID] = []
+        left = list(job_ids)
+        while left:
+            found = await self._fetch(queries.CANCEL_JOBS, left, tenant, error)
+            cancelled += [row["job_id"] for row in found]
+            found = await self._fetch(queries.REQUEST_CANCELS, left, tenant)
+            asked += [row["id"] for row in found]
+            done = {*cancelled, *asked}
+            jobs = await self.get_many([id_ for id_ in left if id_ not in done], tenant)
+            left = [id_ for id_, job in jobs.items() if not job.status.is_terminal]  # changed hands meanwhile
+        return cancelled, asked
 
     async def delete(self, job_id: UUID, tenant: str) -> bool:
         """Delete a job that has ended. Returns False if there is none."""

@@ -222,19 +222,24 @@ logged AS (
     SELECT id, tenant, model_name, 'expired', attempt, finished_at FROM expired)
 SELECT id, model_name FROM expired;
 
--- name: cancel_job
--- One that nobody holds is cancelled here. Of one that an ingress holds, that ingress decides: it is asked to.
+-- name: cancel_jobs
+-- Those that nobody holds are cancelled here. Of those that an ingress holds, that ingress decides: it is asked to.
+-- In the order of their ids, so that two who cancel the same jobs do not wait for each other in a circle.
 WITH cancelled AS (
     UPDATE jobs SET status = 'cancelled', finished_at = clock_timestamp(), cancel_requested = true, error = $3::json
-    WHERE id = $1 AND tenant = $2 AND owner IS NULL AND status = 'queued'
+    WHERE id IN (SELECT id FROM jobs WHERE id = ANY($1::uuid[]) AND tenant = $2 AND owner IS NULL
+                                       AND status = 'queued'
+                 ORDER BY id FOR UPDATE)
     RETURNING id, tenant, model_name, attempt, finished_at)
 INSERT INTO events (job_id, tenant, model_name, status, attempt, at)
 SELECT id, tenant, model_name, 'cancelled', attempt, finished_at FROM cancelled
 RETURNING job_id;
 
--- name: request_cancel
+-- name: request_cancels
 UPDATE jobs SET cancel_requested = true
-WHERE id = $1 AND tenant = $2 AND owner IS NOT NULL AND status IN ('queued', 'running')
+WHERE id IN (SELECT id FROM jobs WHERE id = ANY($1::uuid[]) AND tenant = $2 AND owner IS NOT NULL
+                                   AND status IN ('queued', 'running')
+             ORDER BY id FOR UPDATE)
 RETURNING id;
 
 -- name: cancels_requested
@@ -242,9 +247,13 @@ SELECT id FROM jobs WHERE owner = $1 AND cancel_requested AND status IN ('queued
 
 -- name: open_jobs
 -- By model: the jobs that wait, those that run, those that could run and are not held by $1 but wait in the database or
--- with other ingresses, and for how long the oldest one that could run has waited.
+-- with other ingresses, how many of these nobody holds and since when the oldest of them could run, and for how long the
+-- oldest of all that could run has waited.
 SELECT model_name, count(*) FILTER (WHERE status = 'queued') AS queued, count(*) FILTER (WHERE status = 'running') AS running,
        count(*) FILTER (WHERE status = 'queued' AND owner IS DISTINCT FROM $1 AND run_at <= now()) AS elsewhere,
+       count(*) FILTER (WHERE status = 'queued' AND owner IS NULL AND run_at <= now()) AS backlog,
+       extract(epoch FROM min(run_at) FILTER (WHERE status = 'queued' AND owner IS NULL AND run_at <= now()))::float8
+           AS backlog_since_s,
        extract(epoch FROM now() - min(run_at) FILTER (WHERE status = 'queued' AND run_at <= now()))::float8 AS oldest_wait_s
 FROM jobs WHERE status IN ('queued', 'running')
 GROUP BY model_name;
@@ -256,6 +265,12 @@ SELECT count(*) FROM (SELECT FROM jobs WHERE model_name = $1 AND status = 'queue
 
 -- name: get_job
 SELECT * FROM jobs WHERE id = $1 AND tenant = $2;
+
+-- name: get_jobs
+-- Without their payloads, which may be large.
+SELECT id, tenant, model_name, status, attempt, max_attempts, created_at, model_version, started_at, finished_at,
+       error, priority, run_at, deadline_at, labels, parent_id, cancel_requested, requested_version
+FROM jobs WHERE id = ANY($1::uuid[]) AND tenant = $2;
 
 -- name: list_jobs
 -- Newest first, after a cursor. Planned anew for every call (see Store.list_jobs): the filters that are NULL vanish, and
@@ -283,6 +298,37 @@ WHERE j.tenant = $1 AND j.status = 'dead'
   AND NOT EXISTS (SELECT FROM jobs AS child WHERE child.parent_id = j.id)
 ORDER BY j.id LIMIT $5;
 
+-- name: count_replayable
+-- How many such jobs there are. Counts no further than anybody wants to know.
+SELECT count(*) FROM (
+    SELECT FROM jobs AS j
+    WHERE j.tenant = $1 AND j.status = 'dead'
+      AND ($2::uuid[] IS NULL OR j.id = ANY($2))
+      AND ($3::text IS NULL OR j.model_name = $3)
+      AND ($4::text IS NULL OR j.error ->> 'code' = $4)
+      AND NOT EXISTS (SELECT FROM jobs AS child WHERE child.parent_id = j.id)
+    LIMIT $5) AS replayable;
+
+-- name: dead_letters
+-- Dead jobs that have not been replayed yet, by model and error, with the newest of each; the largest group first.
+-- Of very many the newest $2 are looked at.
+WITH dead AS MATERIALIZED (
+    SELECT j.id, j.model_name, coalesce(j.error ->> 'code', '') AS error_code, j.finished_at
+    FROM jobs AS j
+    WHERE j.tenant = $1 AND j.status = 'dead'
+      AND NOT EXISTS (SELECT FROM jobs AS child WHERE child.parent_id = j.id)
+    ORDER BY j.id DESC LIMIT $2),
+grouped AS (
+    SELECT model_name, error_code, count(*) AS count, min(finished_at) AS oldest_at, max(finished_at) AS newest_at,
+           (array_agg(id ORDER BY finished_at DESC))[1] AS example
+    FROM dead GROUP BY model_name, error_code ORDER BY count(*) DESC, model_name, error_code LIMIT $3)
+SELECT grouped.count, grouped.error_code, grouped.oldest_at, grouped.newest_at, job.*
+FROM grouped CROSS JOIN LATERAL (
+    SELECT id, tenant, model_name, status, attempt, max_attempts, created_at, model_version, started_at, finished_at,
+           error, priority, run_at, deadline_at, labels, parent_id, cancel_requested, requested_version, attempts
+    FROM jobs WHERE id = grouped.example) AS job
+ORDER BY grouped.count DESC, grouped.model_name, grouped.error_code;
+
 -- name: batch_mates
 SELECT id FROM jobs WHERE batch_id = $1 AND tenant = $2 AND id <> $3 ORDER BY id;
 
@@ -299,6 +345,13 @@ FROM events
 WHERE (xid, seq) > ($2::bigint::text::xid8, $3) AND xid < pg_snapshot_xmin(pg_current_snapshot())
   AND tenant = $1 AND ($4::text IS NULL OR model_name = $4)
 ORDER BY xid, seq LIMIT $5;
+
+-- name: read_log_backwards
+-- The newest events after one position, up to another.
+SELECT xid::text::bigint AS xid, seq, at, attempt, status, job_id, model_name
+FROM events
+WHERE (xid, seq) > ($2::bigint::text::xid8, $3) AND (xid, seq) <= ($4::bigint::text::xid8, $5) AND tenant = $1
+ORDER BY xid DESC, seq DESC LIMIT $6;
 
 -- name: log_horizon
 -- Up to where the log has been dropped.

@@ -10,7 +10,10 @@ from uuid import UUID
 from satellite.jobs import Job, JobStatus, Run, first_id_at
 from satellite.store import queries
 from satellite.store.connection import Connections
-from satellite.store.records import DefaultChange, JobFilter, LogEvent, OpenJobs, StoredJob
+from satellite.store.records import DeadLetters, DefaultChange, JobFilter, LogEvent, OpenJobs, StoredJob
+
+# Of dead jobs no more are counted.
+MAX_COUNTED = 200_000
 
 
 class Reading:
@@ -32,6 +35,11 @@ class Reading:
         """Read one job with its input, or None if this tenant has none of that id."""
         rows = await self._fetch(queries.GET_JOB, job_id, tenant)
         return stored_job(rows[0]) if rows else None
+
+    async def get_many(self, job_ids: Sequence[UUID], tenant: str) -> dict[UUID, Job]:
+        """Read jobs by their ids, without their payloads. Those that this tenant has none of are left out."""
+        rows = await self._fetch(queries.GET_JOBS, list(job_ids), tenant) if job_ids else []
+        return {row["id"]: _job(row) for row in rows}
 
     async def list_jobs(
         self, tenant: str, wanted: JobFilter, *, before: UUID | None, limit: int
@@ -72,6 +80,29 @@ class Reading:
         rows = await self._fetch(queries.REPLAYABLE_JOBS, tenant, ids, model_name, error_code, limit)
         return [stored_job(row) for row in rows]
 
+    async def count_replayable(
+        self, tenant: str, *, job_ids: Sequence[UUID] | None, model_name: str | None, error_code: str | None
+    ) -> int:
+        """How many dead jobs no other job repeats yet; at most `MAX_COUNTED`."""
+        ids = None if job_ids is None else list(job_ids)
+        return await self._fetchval(
+            queries.COUNT_REPLAYABLE, tenant, ids, model_name, error_code, MAX_COUNTED
+        )
+
+    async def dead_letters(self, tenant: str, *, limit: int) -> list[DeadLetters]:
+        """Dead jobs that no other job repeats yet, by model and error; the largest group first."""
+        rows = await self._fetch(queries.DEAD_LETTERS, tenant, MAX_COUNTED, limit)
+        return [
+            DeadLetters(
+                error_code=row["error_code"],
+                count=row["count"],
+                oldest_at=row["oldest_at"],
+                newest_at=row["newest_at"],
+                example=_job(row, attempts=row["attempts"] and row["attempts"].encode()),
+            )
+            for row in rows
+        ]
+
     async def batch_mates(self, job: Job) -> list[UUID]:
         """The other jobs that were computed in its batch."""
         if job.run is None or job.run.batch_id is None:
@@ -90,6 +121,8 @@ class Reading:
                 queued=row["queued"],
                 running=row["running"],
                 elsewhere=row["elsewhere"],
+                backlog=row["backlog"],
+                backlog_since_s=row["backlog_since_s"],
                 oldest_wait_s=row["oldest_wait_s"] or 0.0,
             )
             for row in await self._fetch(queries.OPEN_JOBS, owner)
@@ -114,18 +147,13 @@ class Reading:
         self, tenant: str, after: tuple[int, int], *, model_name: str | None = None, limit: int
     ) -> list[LogEvent]:
         """Events after a position, in the order of their positions, up to where the log is complete."""
-        rows = await self._fetch(queries.READ_LOG, tenant, *after, model_name, limit)
-        return [
-            LogEvent(
-                position=(row["xid"], row["seq"]),
-                job_id=row["job_id"],
-                model_name=row["model_name"],
-                status=JobStatus(row["status"]),
-                attempt=row["attempt"],
-                at=row["at"],
-            )
-            for row in rows
-        ]
+        return _log_events(await self._fetch(queries.READ_LOG, tenant, *after, model_name, limit))
+
+    async def read_log_backwards(
+        self, tenant: str, after: tuple[int, int], until: tuple[int, int], *, limit: int
+    ) -> list[LogEvent]:
+        """The newest events after a position, up to one (inclusive) to which the log is complete."""
+        return _log_events(await self._fetch(queries.READ_LOG_BACKWARDS, tenant, *after, *until, limit))
 
     async def log_horizon(self) -> int:
         """The last transaction whose events are no longer kept."""
@@ -159,6 +187,20 @@ class Reading:
     async def _fetchval(self, query: str, *arguments: Any, timeout: float | None = None) -> Any:
         rows = await self._fetch(query, *arguments, timeout=timeout)
         return rows[0][0] if rows else None
+
+
+def _log_events(rows: list[Any]) -> list[LogEvent]:
+    return [
+        LogEvent(
+            position=(row["xid"], row["seq"]),
+            job_id=row["job_id"],
+            model_name=row["model_name"],
+            status=JobStatus(row["status"]),
+            attempt=row["attempt"],
+            at=row["at"],
+        )
+        for row in rows
+    ]
 
 
 def stored_job(row: Any) -> StoredJob:

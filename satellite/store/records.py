@@ -126,10 +126,25 @@ class OpenJobs:
         queued: those that wait, for their time or for a replica.
         running: those on record as running.
         elsewhere: those that could run and that whoever asks does not hold.
+        backlog: those of them that nobody holds.
+        backlog_since_s: since when the oldest of these could run, seconds since the epoch.
         oldest_wait_s: for how long the oldest that could run has waited; 0 if there is none.
     """
 
     queued: int = 0
     running: int = 0
     elsewhere: int = 0
+    backlog: int = 0
+    backlog_since_s: float | None = None
     oldest_wait_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeadLetters:
+    """Dead jobs of one model that died of the same error, and that no other job repeats yet."""
+
+    error_code: str
+    count: int
+    oldest_at: datetime  # when the first of them died
+    newest_at: datetime
+    example: Job  # the newest of them, without its payloads

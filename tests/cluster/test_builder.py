@@ -6,9 +6,11 @@ import pytest
 import yaml
 from pydantic import ValidationError
 
+from deployments import cluster_view
 from deployments.app import AppArgs, resolve_profile
 from deployments.registry import autoscaling, find_deployments, find_source
 from deployments.render import render
+from satellite.api.context import GpuState
 from satellite.config import EnvironmentConfig, Versions
 from satellite.errors import ConfigError
 from satellite.model import forget
@@ -128,3 +130,18 @@ def test_unknown_arguments_and_autoscaling_fields_are_refused():
         autoscaling("m", {"min_replica": 1})
     with pytest.raises(ConfigError, match="m: autoscaling"):
         autoscaling("m", {"min_replicas": 3, "max_replicas": 1})
+
+
+def test_a_node_is_shown_with_what_its_agent_reports_and_without():
+    node = {"NodeID": "n", "NodeManagerAddress": "10.0.0.1", "Alive": True, "Resources": {"CPU": 4.0}}
+    gpu = {"name": "A", "utilizationGpu": None, "memoryUsed": 10, "memoryTotal": 1000}
+    summary = {"cpu": 12.5, "cpus": [8, 4], "mem": [100, 60, 40.0, 40], "gpus": [gpu]}
+    shown = cluster_view._node(node, summary)
+    assert (shown.alive, shown.head, shown.cpu_percent, shown.cpus) == (True, False, 12.5, 8)
+    assert (shown.memory_used_bytes, shown.memory_total_bytes) == (40, 100)
+    expected = GpuState(
+        name="A", utilization_percent=None, memory_used_bytes=10 * 2**20, memory_total_bytes=1000 * 2**20
+    )
+    assert shown.gpus == [expected]
+    for unknown in (cluster_view._node(node, {}), cluster_view._node({**node, "Alive": False}, summary)):
+        assert (unknown.cpu_percent, unknown.memory_total_bytes, unknown.gpus) == (None, None, [])

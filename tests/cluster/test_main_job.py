@@ -159,3 +159,32 @@ def test_the_cli_submits_predicts_and_reads(system):
     failed = system.run("predict", "moving_averag", "--data", "1,2,3,4", check=False)
     assert failed.returncode == 1
     assert "did you mean 'moving_average'" in " ".join((failed.stdout + failed.stderr).split())
+
+
+def test_the_overview_shows_the_nodes_the_replicas_and_what_was_counted(http):
+    job = http.post(SUBMIT, json=SEED).json()
+    assert http.get(job["links"]["wait"]).json()["status"] == "succeeded"
+    ran_on = http.get(job["links"]["job"]).json()
+    replica_id = http.get(job["links"]["explain"]).json()["batch"]["replica_id"]
+    deadline = time.monotonic() + 30
+    while True:
+        overview = http.get("/api/v1/overview").json()
+        history = overview["history"]["models"][ran_on["model_name"]]
+        measured = overview["cluster"]["nodes"][0]["cpu_percent"] is not None
+        if sum(history["succeeded"]) >= 1 and measured:
+            break
+        assert time.monotonic() < deadline, overview
+        time.sleep(1)
+    assert overview["complete"] is True
+    cluster = overview["cluster"]
+    (node,) = cluster["nodes"]
+    assert (node["alive"], node["head"], node["address"]) == (True, True, "127.0.0.1")
+    assert 0 <= node["cpu_percent"] <= 100
+    assert node["cpus"] >= 1
+    assert 0 < node["memory_used_bytes"] < node["memory_total_bytes"]
+    assert cluster["ingresses"] >= 1
+    (replica,) = (r for r in cluster["replicas"] if r["replica_id"] == replica_id)
+    assert replica["model_name"] == ran_on["model_name"]
+    assert (replica["state"], replica["node_id"]) == ("RUNNING", node["node_id"])
+    assert overview["now"]["models"][ran_on["model_name"]]["replicas"] >= 1
+    assert httpx.get(cluster["dashboard_url"], timeout=10).status_code == 200

@@ -99,8 +99,12 @@ async def test_twenty_versions_take_turns_in_room_for_three(system):
         )
         await asyncio.gather(*others)
         assert sizes[8] > 0.9 * len(asked), sizes
-        answer = (await http.get(f"{ABOUT}/versions")).json()["versions"]
-        each = Counter(replica for version in answer for replica in version["loaded_in"])
+        answer = (await http.get(f"{ABOUT}/versions")).json()
+        cache = answer["cache"]
+        assert cache["max_loaded_versions"] == MAX_LOADED
+        assert cache["hits"] > 0
+        assert cache["misses"] > cache["evictions"] > 0
+        each = Counter(replica for version in answer["versions"] for replica in version["loaded_in"])
         assert len(each) == 2
         assert max(each.values()) <= MAX_LOADED
 

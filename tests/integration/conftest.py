@@ -15,7 +15,7 @@ import pytest
 import uvicorn
 
 from satellite.api.app import Application
-from satellite.api.context import ApiContext, DeploymentState
+from satellite.api.context import ApiContext, ClusterState, DeploymentState, NodeState, ReplicaState
 from satellite.batching import ChunkResult, Tensor
 from satellite.catalog import Catalog, CatalogEntry
 from satellite.cli.embedded import EmbeddedPostgres, EmbeddedRedis
@@ -26,7 +26,9 @@ from satellite.control import JobControl
 from satellite.dispatch import ModelQueue
 from satellite.events import EventHub
 from satellite.metrics import Metrics
+from satellite.overview import Overview
 from satellite.registry import load_model
+from satellite.releases import Loaded
 from satellite.runner import BatchRunner
 from satellite.service import Service
 from satellite.settings import REPO_ROOT, Settings
@@ -178,13 +180,18 @@ class LocalReplica:
         return int(self.runners.pop(version, None) is not None)
 
     async def loaded(self, model_name):
-        return {"local": list(self.runners)}
+        return {"local": Loaded(versions=list(self.runners))}
 
     def follow_default(self, model_name, version):
         self.default = version
 
 
 class LocalCluster:
+    async def look(self):
+        node = NodeState(node_id="n", address="127.0.0.1", alive=True, head=True, cpu_percent=12.5, cpus=2)
+        replica = ReplicaState(model_name=MODEL, replica_id="local", state="RUNNING", node_id="n")
+        return ClusterState(nodes=[node], replicas=[replica], ingresses=1)
+
     def deployments(self):
         return {MODEL: DeploymentState(state="HEALTHY", message="", replicas={"RUNNING": 1})}
 
@@ -217,26 +224,32 @@ async def serve(
     batching = Batching(batch_wait_timeout_s=window_s, flush=flush)
     model_config = ModelConfig(batching=batching, retry_delay_s=0.05)
     replica = LocalReplica(spec, source)
-    queues = {MODEL: ModelQueue(MODEL, model_config.batching, replica, max_queued=max_queued)}
+    metrics = Metrics([MODEL])
+    queues = {
+        MODEL: ModelQueue(MODEL, model_config.batching, replica, max_queued=max_queued, metrics=metrics)
+    }
     events = EventHub(redis_url, result_cache_s=settings.result_cache_s)
     service = Service(
         catalog=Catalog({MODEL: CatalogEntry(spec=spec, config=model_config)}),
         queues=queues,
         store=await Store.open(database_url, pool_size=4),
         events=events,
-        metrics=Metrics([MODEL]),
+        metrics=metrics,
         settings=settings,
         sources={MODEL: source} if source else {},
         replicas=replica,
     )
     watching = Watching(service)
     await service.start()
+    overview = Overview(metrics, queues, redis_url)
+    overview.start()
     details = {MODEL: {"resources": {"num_cpus": 0.1}, "autoscaling": {"min_replicas": 1, "max_replicas": 1}}}
     context = ApiContext(
         service=service,
         watching=watching,
         control=JobControl(service),
         settings=settings,
+        overview=overview,
         cluster=LocalCluster(),
         details=details,
     )
@@ -263,6 +276,7 @@ async def serve(
         await task
         await watching.close()
         await service.close()
+        await overview.close()
 
 
 @pytest.fixture

@@ -6,7 +6,9 @@ import json
 import pytest
 import websockets
 
+from satellite import eventlog, watching
 from satellite.api import websocket as module
+from satellite.api.overview_schemas import WsChanges
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 
@@ -213,3 +215,76 @@ async def test_an_ingress_that_leaves_lets_long_polls_go(node, body):
     node.service.drain()
     answer = await asyncio.wait_for(poll, 5)
     assert answer.json()["status"] in ("queued", "running")
+
+
+async def changes(socket):
+    message = await receive(socket, type="changes")
+    WsChanges.model_validate(message)
+    return message
+
+
+@pytest.fixture
+def quick_changes(monkeypatch):
+    monkeypatch.setattr(watching, "CHANGES_S", 0.2)
+
+
+async def test_changes_tell_the_newest_step_of_each_job(nodes, body, quick_changes):
+    one, two = nodes
+    async with websockets.connect(two.ws_url) as socket:
+        await send(socket, subscribe={"changes": True})
+        await send(socket, ping=1)
+        await receive(socket, type="pong")
+        ids = [await submit(one, body) for _ in range(3)]
+        newest = {}
+        while set(newest.values()) != {"succeeded"} or set(newest) != set(ids):
+            message = await changes(socket)
+            assert len({step["job_id"] for step in message["steps"]}) == len(message["steps"])
+            assert message["more"] is False
+            newest |= {step["job_id"]: step["status"] for step in message["steps"]}
+    # What was missed comes in one message, on the other ingress, and nothing twice.
+    ids = [await submit(one, body) for _ in range(3)]
+    for job_id in ids:
+        await one.http.get(f"/api/v1/inference/result/{job_id}", params={"wait_s": 10})
+    async with websockets.connect(one.ws_url) as socket:
+        await send(socket, subscribe={"changes": True, "after": message["id"]})
+        missed = await changes(socket)
+        assert {step["job_id"] for step in missed["steps"]} == set(ids)
+        assert {step["status"] for step in missed["steps"]} == {"succeeded"}
+        assert {step["model_name"] for step in missed["steps"]} == {"moving_average"}
+
+
+async def test_changes_leave_out_the_oldest_and_never_end_for_slowness(node, body, monkeypatch):
+    monkeypatch.setattr(watching, "CHANGES_S", 0.2)
+    monkeypatch.setattr(watching, "MAX_CHANGES", 5)
+    monkeypatch.setattr(eventlog, "MAX_UNREAD", 10)
+    monkeypatch.setattr(eventlog, "DIGEST_BACK", 30)
+    start = await node.watching.now()
+    ids = [await submit(node, body) for _ in range(20)]
+    for job_id in ids:
+        await node.http.get(f"/api/v1/inference/result/{job_id}", params={"wait_s": 10})
+    async with websockets.connect(node.ws_url) as socket:
+        await send(socket, subscribe={"changes": True, "after": f"{start[0]}-0"})
+        message = await changes(socket)
+        assert message["more"] is True
+        assert len(message["steps"]) == 5
+        # Forty more while nothing is sent: others would have been cut off after ten.
+        items = [body] * 40
+        answer = await node.http.post("/api/v1/inference/batch", json={"items": items})
+        ids = {item["job_id"] for item in answer.json()["items"]}
+        seen = set()
+        more = False
+        while not (seen and more):
+            message = await changes(socket)
+            assert len(message["steps"]) <= 5
+            more = more or message["more"]
+            seen |= ids & {step["job_id"] for step in message["steps"]}
+
+
+@pytest.mark.parametrize("after", ["1.1", "x", 1])
+async def test_changes_after_what_is_no_position_are_refused(node, after):
+    async with websockets.connect(node.ws_url) as socket:
+        await send(socket, subscribe={"changes": True, "after": after})
+        await receive(socket, type="problem", code="invalid_request")
+        await send(socket, subscribe={"changes": True})
+        await send(socket, unsubscribe={"changes": True})
+        await receive(socket, type="unsubscribed", changes=True)
