@@ -130,6 +130,29 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/jobs/cancel": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Cancel Many
+         * @description Cancel many jobs, each for itself: see `/jobs/{job_id}/cancel`.
+         *
+         *     An item with a `status` other than `cancelled`: the ingress that holds the job has been asked, and has not
+         *     answered yet.
+         */
+        post: operations["cancel_many_api_v1_jobs_cancel_post"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/jobs/{job_id}": {
         parameters: {
             query?: never;
@@ -210,6 +233,28 @@ export interface paths {
          * @description Repeat a job that has ended, as a new job linked to it, with whatever the body changes.
          */
         post: operations["retry_api_v1_jobs__job_id__retry_post"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/dead-letters": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Dead Letters
+         * @description Dead jobs that have not been repeated yet, by model and error; the largest group first, at most 100.
+         *
+         *     `POST /jobs/retry` with a group's `model_name` and `error_code` repeats its jobs.
+         */
+        get: operations["dead_letters_api_v1_dead_letters_get"];
+        put?: never;
+        post?: never;
         delete?: never;
         options?: never;
         head?: never;
@@ -337,6 +382,28 @@ export interface paths {
          * @description Put a version away on every replica, once nothing uses it. Asked for again, it is loaded again.
          */
         delete: operations["unload_api_v1_models__name__versions__version__load_delete"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/overview": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Overview
+         * @description How all models do on all ingresses: the last 2 s, the last hour in steps of 10 s, and the cluster.
+         *
+         *     `{"subscribe": {"overview": true}}` over the WebSocket sends `now` and `cluster` every 2 s.
+         */
+        get: operations["overview_api_v1_overview_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
         options?: never;
         head?: never;
         patch?: never;
@@ -648,23 +715,6 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
-    "/api/v1/overview": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        /** Overview */
-        get: operations["overview"];
-        put?: never;
-        post?: never;
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
 }
 export type webhooks = Record<string, never>;
 export interface components {
@@ -828,6 +878,148 @@ export interface components {
             items: components["schemas"]["BatchVerdict"][];
         };
         /**
+         * CancelVerdict
+         * @description What became of one job that was to be cancelled.
+         */
+        CancelVerdict: {
+            /**
+             * Job Id
+             * Format: uuid
+             */
+            job_id: string;
+            /**
+             * Status
+             * @description `cancelled`; another: it was asked for.
+             */
+            status?: ("queued" | "running" | "succeeded" | "failed" | "cancelled" | "expired" | "dead") | null;
+            /** @description Why it cannot be cancelled. */
+            problem?: components["schemas"]["Problem"] | null;
+        };
+        /**
+         * Cancels
+         * @description What became of each job, in order.
+         */
+        Cancels: {
+            /** Cancelled */
+            cancelled: number;
+            /** Items */
+            items: components["schemas"]["CancelVerdict"][];
+        };
+        /**
+         * ClusterInfo
+         * @description The cluster as it was at most a few seconds ago.
+         */
+        ClusterInfo: {
+            /** Nodes */
+            nodes: components["schemas"]["Node"][];
+            /** Replicas */
+            replicas: components["schemas"]["Replica"][];
+            /**
+             * Ingresses
+             * @description Running ones.
+             */
+            ingresses: number;
+            /**
+             * Dashboard Url
+             * @description Ray's dashboard, as nodes of the cluster reach it.
+             */
+            dashboard_url: string | null;
+        };
+        /**
+         * DeadJob
+         * @description A dead job, with the attempts before its last.
+         */
+        DeadJob: {
+            /**
+             * Job Id
+             * Format: uuid
+             */
+            job_id: string;
+            /**
+             * Status
+             * @enum {string}
+             */
+            status: "queued" | "running" | "succeeded" | "failed" | "cancelled" | "expired" | "dead";
+            /** Model Name */
+            model_name: string;
+            /**
+             * Requested Version
+             * @description The version to run; null: the only one.
+             */
+            requested_version: string | null;
+            /**
+             * Model Version
+             * @description The version that ran.
+             */
+            model_version: string | null;
+            /** Priority */
+            priority: number;
+            /** Labels */
+            labels: {
+                [key: string]: string;
+            };
+            /** Attempt */
+            attempt: number;
+            /** Max Attempts */
+            max_attempts: number;
+            error: components["schemas"]["JobError"] | null;
+            /**
+             * Created At
+             * Format: date-time
+             */
+            created_at: string;
+            /**
+             * Run At
+             * Format: date-time
+             */
+            run_at: string;
+            /** Deadline At */
+            deadline_at: string | null;
+            /** Started At */
+            started_at: string | null;
+            /** Finished At */
+            finished_at: string | null;
+            /** Parent Id */
+            parent_id: string | null;
+            /** Cancel Requested */
+            cancel_requested: boolean;
+            /** Attempts */
+            attempts: components["schemas"]["Attempt"][];
+        };
+        /**
+         * DeadLetterGroup
+         * @description Dead jobs of a model that died of the same error and have not been repeated yet.
+         */
+        DeadLetterGroup: {
+            /** Model Name */
+            model_name: string;
+            /** Error Code */
+            error_code: string;
+            /** Count */
+            count: number;
+            /**
+             * Oldest At
+             * Format: date-time
+             * @description When the first of them died.
+             */
+            oldest_at: string;
+            /**
+             * Newest At
+             * Format: date-time
+             */
+            newest_at: string;
+            /** @description The newest of them. */
+            example: components["schemas"]["DeadJob"];
+        };
+        /**
+         * DeadLetters
+         * @description The dead jobs that have not been repeated yet, by model and error; the largest group first.
+         */
+        DeadLetters: {
+            /** Groups */
+            groups: components["schemas"]["DeadLetterGroup"][];
+        };
+        /**
          * DefaultChange
          * @description A change of a model's default version.
          */
@@ -903,6 +1095,20 @@ export interface components {
             queue_position: number | null;
             /** Eta S */
             eta_s: number | null;
+        };
+        /**
+         * Gpu
+         * @description A GPU.
+         */
+        Gpu: {
+            /** Name */
+            name: string;
+            /** Utilization Percent */
+            utilization_percent: number | null;
+            /** Memory Used Bytes */
+            memory_used_bytes: number | null;
+            /** Memory Total Bytes */
+            memory_total_bytes: number | null;
         };
         /** HTTPValidationError */
         HTTPValidationError: {
@@ -1209,6 +1415,61 @@ export interface components {
             replicas: number;
         };
         /**
+         * ModelHistory
+         * @description A model over time: one value for each step of `at`.
+         */
+        ModelHistory: {
+            /**
+             * Submitted
+             * @description Jobs made durable in the step.
+             */
+            submitted: number[];
+            /**
+             * Succeeded
+             * @description Jobs that ended so in the step.
+             */
+            succeeded: number[];
+            /**
+             * Failed
+             * @description Jobs that ended `failed`, `dead` or `expired` in the step.
+             */
+            failed: number[];
+            /**
+             * Predicted
+             * @description Synchronous requests that were answered in the step.
+             */
+            predicted: number[];
+            /**
+             * Waiting
+             * @description Requests that waited at its end, wherever.
+             */
+            waiting: number[];
+            /**
+             * Batches
+             * @description Batches that were computed in the step.
+             */
+            batches: number[];
+            /**
+             * Batch Size
+             * @description Requests in one, on average; null: there was none.
+             */
+            batch_size: (number | null)[];
+            /**
+             * Wait P50 S
+             * @description From when a request could run to its batch.
+             */
+            wait_p50_s: (number | null)[];
+            /** Wait P95 S */
+            wait_p95_s: (number | null)[];
+            /**
+             * Compute P50 S
+             * @description How long a batch computed.
+             */
+            compute_p50_s: (number | null)[];
+            /** Compute P95 S */
+            compute_p95_s: (number | null)[];
+        };
+        /**
          * ModelInfo
          * @description A model and its deployment.
          */
@@ -1322,6 +1583,71 @@ export interface components {
             outputs: components["schemas"]["TensorMetadata"][];
         };
         /**
+         * ModelSample
+         * @description A model in the last seconds.
+         */
+        ModelSample: {
+            /** Submitted */
+            submitted: number;
+            /** Succeeded */
+            succeeded: number;
+            /** Failed */
+            failed: number;
+            /** Predicted */
+            predicted: number;
+            /** Waiting */
+            waiting: number;
+            /** Batches */
+            batches: number;
+            /** Batch Size */
+            batch_size: number | null;
+            /** Wait P50 S */
+            wait_p50_s: number | null;
+            /** Wait P95 S */
+            wait_p95_s: number | null;
+            /** Compute P50 S */
+            compute_p50_s: number | null;
+            /** Compute P95 S */
+            compute_p95_s: number | null;
+            /**
+             * Replicas
+             * @description Running ones.
+             */
+            replicas: number;
+            /**
+             * Oldest S
+             * @description Since when the oldest that waits could run; null: none does.
+             */
+            oldest_s: number | null;
+        };
+        /**
+         * Node
+         * @description A machine of the cluster. What it does not report is null.
+         */
+        Node: {
+            /** Node Id */
+            node_id: string;
+            /** Address */
+            address: string;
+            /** Alive */
+            alive: boolean;
+            /** Head */
+            head: boolean;
+            /**
+             * Cpu Percent
+             * @description Of all its CPUs.
+             */
+            cpu_percent: number | null;
+            /** Cpus */
+            cpus: number | null;
+            /** Memory Used Bytes */
+            memory_used_bytes: number | null;
+            /** Memory Total Bytes */
+            memory_total_bytes: number | null;
+            /** Gpus */
+            gpus: components["schemas"]["Gpu"][];
+        };
+        /**
          * OutputTensor
          * @description A tensor that comes back.
          */
@@ -1347,6 +1673,37 @@ export interface components {
             parameters?: {
                 [key: string]: unknown;
             } | null;
+        };
+        /**
+         * Overview
+         * @description How all models do.
+         */
+        Overview: {
+            /** Step S */
+            step_s: number;
+            /**
+             * Complete
+             * @description False: Redis does not answer, and this is what the ingress that answers has counted.
+             */
+            complete: boolean;
+            history: components["schemas"]["OverviewHistory"];
+            now: components["schemas"]["Sample"];
+            cluster: components["schemas"]["ClusterInfo"];
+        };
+        /**
+         * OverviewHistory
+         * @description The last hour, oldest first. Steps in which no ingress counted are left out.
+         */
+        OverviewHistory: {
+            /**
+             * At
+             * @description When each step began.
+             */
+            at: string[];
+            /** Models */
+            models: {
+                [key: string]: components["schemas"]["ModelHistory"];
+            };
         };
         /**
          * PartHealth
@@ -1450,8 +1807,51 @@ export interface components {
         Replays: {
             /** Replayed */
             replayed: number;
+            /**
+             * Remaining
+             * @description How many that fit the request were not. To replay all, call again until `replayed` is 0.
+             */
+            remaining: number;
             /** Items */
             items: components["schemas"]["Replay"][];
+        };
+        /**
+         * Replica
+         * @description A process that runs a model.
+         */
+        Replica: {
+            /** Model Name */
+            model_name: string;
+            /** Replica Id */
+            replica_id: string;
+            /**
+             * State
+             * @description As Ray Serve reports it.
+             * @example RUNNING
+             */
+            state: string;
+            /** Node Id */
+            node_id: string | null;
+        };
+        /**
+         * Sample
+         * @description What was counted in the last seconds, on all ingresses.
+         */
+        Sample: {
+            /**
+             * At
+             * Format: date-time
+             */
+            at: string;
+            /**
+             * Span S
+             * @description Counts are of so many seconds, up to `at`.
+             */
+            span_s: number;
+            /** Models */
+            models: {
+                [key: string]: components["schemas"]["ModelSample"];
+            };
         };
         /**
          * ServerMetadata
@@ -1495,6 +1895,32 @@ export interface components {
             input?: unknown;
             /** Context */
             ctx?: Record<string, never>;
+        };
+        /**
+         * VersionCache
+         * @description The replicas' caches of loaded versions, since each of them started.
+         */
+        VersionCache: {
+            /**
+             * Max Loaded Versions
+             * @description So many a replica keeps.
+             */
+            max_loaded_versions: number;
+            /**
+             * Hits
+             * @description Uses of a version that was loaded, summed over the replicas.
+             */
+            hits: number;
+            /**
+             * Misses
+             * @description Uses that waited for their version to be loaded.
+             */
+            misses: number;
+            /**
+             * Evictions
+             * @description Versions that made room for others.
+             */
+            evictions: number;
         };
         /**
          * VersionInfo
@@ -1555,6 +1981,7 @@ export interface components {
              * @description Oldest first.
              */
             versions: components["schemas"]["VersionInfo"][];
+            cache: components["schemas"]["VersionCache"];
         };
         /**
          * JobEventMessage
@@ -1675,6 +2102,314 @@ export interface components {
                 [key: string]: unknown;
             } | null;
         };
+        /**
+         * WsJob
+         * @description One step of a job: of `{"subscribe": {"job_id"}}`, `{"model_name"}` or `{"all": true}`.
+         */
+        WsJob: {
+            /**
+             * Type
+             * @constant
+             */
+            type: "job";
+            /**
+             * Id
+             * @description Send the last one back to go on after it.
+             */
+            id: string;
+            /**
+             * Job Id
+             * Format: uuid
+             */
+            job_id: string;
+            /** Model Name */
+            model_name: string;
+            /**
+             * Status
+             * @enum {string}
+             */
+            status: "queued" | "running" | "succeeded" | "failed" | "cancelled" | "expired" | "dead";
+            /** Attempt */
+            attempt: number;
+            /**
+             * At
+             * Format: date-time
+             */
+            at: string;
+            /** @description The whole job, with its last step, in the stream of one job. */
+            job: components["schemas"]["JobResult"] | null;
+        };
+        /**
+         * WsModel
+         * @description A model as it is: the first message of `{"subscribe": {"model_name"}}`.
+         */
+        WsModel: {
+            /**
+             * Type
+             * @constant
+             */
+            type: "model";
+            /** Name */
+            name: string;
+            /** Version */
+            version: string;
+            /** State */
+            state: string;
+            /** Message */
+            message: string;
+            /** Replicas */
+            replicas: {
+                [key: string]: number;
+            };
+            /** Waiting */
+            waiting: number;
+        };
+        /**
+         * WsAccepted
+         * @description A job was stored: the answer to `submit`.
+         * @example {
+         *       "created_at": "2026-01-05T12:00:00.123Z",
+         *       "eta_s": 2.014,
+         *       "job_id": "0193f3a2-6c1e-7b52-9d5e-3c1f0a2b4c5d",
+         *       "links": {
+         *         "cancel": "/api/v1/jobs/0193f3a2-6c1e-7b52-9d5e-3c1f0a2b4c5d/cancel",
+         *         "events": "/api/v1/events?job_id=0193f3a2-6c1e-7b52-9d5e-3c1f0a2b4c5d",
+         *         "explain": "/api/v1/jobs/0193f3a2-6c1e-7b52-9d5e-3c1f0a2b4c5d/explain",
+         *         "job": "/api/v1/jobs/0193f3a2-6c1e-7b52-9d5e-3c1f0a2b4c5d",
+         *         "model": "/api/v1/models/lstm_timeseries",
+         *         "result": "/api/v1/inference/result/0193f3a2-6c1e-7b52-9d5e-3c1f0a2b4c5d",
+         *         "wait": "/api/v1/inference/result/0193f3a2-6c1e-7b52-9d5e-3c1f0a2b4c5d?wait_s=30"
+         *       },
+         *       "model_name": "lstm_timeseries",
+         *       "queue_position": 3,
+         *       "requested_version": "1.0.0",
+         *       "status": "queued"
+         *     }
+         */
+        WsAccepted: {
+            /**
+             * Job Id
+             * Format: uuid
+             */
+            job_id: string;
+            /**
+             * Status
+             * @enum {string}
+             */
+            status: "queued" | "running" | "succeeded" | "failed" | "cancelled" | "expired" | "dead";
+            /** Model Name */
+            model_name: string;
+            /**
+             * Requested Version
+             * @description The version that it runs on; null: the only one.
+             */
+            requested_version: string | null;
+            /**
+             * Created At
+             * Format: date-time
+             */
+            created_at: string;
+            /**
+             * Queue Position
+             * @description How many jobs of its model come before it.
+             */
+            queue_position: number | null;
+            /**
+             * Eta S
+             * @description In how many seconds it will probably have ended; null: not known yet.
+             */
+            eta_s: number | null;
+            /**
+             * Parent Id
+             * @description The job it repeats.
+             * @default null
+             */
+            parent_id: string | null;
+            links: components["schemas"]["Links"];
+            /**
+             * Type
+             * @constant
+             */
+            type: "accepted";
+            /**
+             * Replayed
+             * @description Its idempotency key had made this job before.
+             */
+            replayed: boolean;
+            /**
+             * Ref
+             * @default null
+             */
+            ref: unknown;
+        };
+        /**
+         * WsOverview
+         * @description Every 2 s, for `{"subscribe": {"overview": true}}`.
+         */
+        WsOverview: {
+            /**
+             * Type
+             * @constant
+             */
+            type: "overview";
+            now: components["schemas"]["Sample"];
+            cluster: components["schemas"]["ClusterInfo"];
+            /**
+             * Complete
+             * @description As in GET /api/v1/overview.
+             */
+            complete: boolean;
+        };
+        /**
+         * ChangedJob
+         * @description Where a job has come to.
+         */
+        ChangedJob: {
+            /**
+             * Job Id
+             * Format: uuid
+             */
+            job_id: string;
+            /** Model Name */
+            model_name: string;
+            /**
+             * Status
+             * @enum {string}
+             */
+            status: "queued" | "running" | "succeeded" | "failed" | "cancelled" | "expired" | "dead";
+        };
+        /**
+         * WsChanges
+         * @description At most once a second, for `{"subscribe": {"changes": true}}`: the jobs that changed.
+         */
+        WsChanges: {
+            /**
+             * Type
+             * @constant
+             */
+            type: "changes";
+            /**
+             * Id
+             * @description Subscribe with it as `after` to go on from here.
+             */
+            id: string;
+            /**
+             * Steps
+             * @description The newest step of each, oldest first; the newest 500.
+             */
+            steps: components["schemas"]["ChangedJob"][];
+            /**
+             * More
+             * @description Other jobs changed, too: read the list again.
+             */
+            more: boolean;
+        };
+        /**
+         * WsUnsubscribed
+         * @description The answer to `unsubscribe`, with what it was about.
+         */
+        WsUnsubscribed: {
+            /**
+             * Type
+             * @constant
+             */
+            type: "unsubscribed";
+            /**
+             * Ref
+             * @default null
+             */
+            ref: unknown;
+        };
+        /**
+         * WsPong
+         * @description The answer to `ping`.
+         */
+        WsPong: {
+            /**
+             * Type
+             * @constant
+             */
+            type: "pong";
+            /** Ping */
+            ping: unknown;
+            /**
+             * Ref
+             * @default null
+             */
+            ref: unknown;
+        };
+        /**
+         * WsPing
+         * @description Nothing else was sent for a while.
+         */
+        WsPing: {
+            /**
+             * Type
+             * @constant
+             */
+            type: "ping";
+        };
+        /**
+         * WsProblem
+         * @description An error (RFC 9457). Its `type` says what message this is; the problem's own is `problem_type`.
+         * @example {
+         *       "code": "model_not_found",
+         *       "detail": "there is no model 'lstm_timeserie'; did you mean 'lstm_timeseries'?",
+         *       "request_id": "6f1d7e0a4c2b4f0c9a51",
+         *       "status": 404,
+         *       "title": "No such model",
+         *       "type": "urn:satellite:problem:model_not_found"
+         *     }
+         */
+        WsProblem: {
+            /**
+             * Type
+             * @constant
+             */
+            type: "problem";
+            /** Title */
+            title: string;
+            /** Status */
+            status: number;
+            /**
+             * Detail
+             * @description What happened and what to do.
+             */
+            detail: string;
+            /**
+             * Code
+             * @description Stable: decide by this, not by the text.
+             */
+            code: string;
+            /** Request Id */
+            request_id: string | null;
+            /**
+             * Errors
+             * @default null
+             */
+            errors: components["schemas"]["ProblemEntry"][] | null;
+            /**
+             * Retry After S
+             * @default null
+             */
+            retry_after_s: number | null;
+            /** Problem Type */
+            problem_type: string;
+            /**
+             * Ref
+             * @description Of the message it answers.
+             * @default null
+             */
+            ref: unknown;
+            /**
+             * Subscription
+             * @description The subscription that it has ended: `changes`, `overview`, `job:ID`, `model:NAME`.
+             * @default null
+             */
+            subscription: string | null;
+        };
+        /** @description What the WebSocket /api/v1/ws sends; `type` tells the messages apart. */
+        WsMessage: components["schemas"]["WsJob"] | components["schemas"]["WsModel"] | components["schemas"]["WsAccepted"] | components["schemas"]["WsOverview"] | components["schemas"]["WsChanges"] | components["schemas"]["WsUnsubscribed"] | components["schemas"]["WsPong"] | components["schemas"]["WsPing"] | components["schemas"]["WsProblem"];
         /**
          * Config
          * @description Settings of one request.
@@ -2016,535 +2751,6 @@ export interface components {
             idempotency_key?: string;
         };
         InferenceRequest: components["schemas"]["anomaly_detector.Request"] | components["schemas"]["classical_forecast.Request"] | components["schemas"]["lstm_timeseries.Request"] | components["schemas"]["moving_average.Request"];
-        /**
-         * ClusterInfo
-         * @description The cluster as it was at most a few seconds ago.
-         */
-        ClusterInfo: {
-            /** Nodes */
-            nodes: components["schemas"]["Node"][];
-            /** Replicas */
-            replicas: components["schemas"]["Replica"][];
-            /**
-             * Ingresses
-             * @description Running ones.
-             */
-            ingresses: number;
-            /**
-             * Dashboard Url
-             * @description Ray's dashboard, as nodes of the cluster reach it.
-             */
-            dashboard_url: string | null;
-        };
-        /**
-         * Gpu
-         * @description A GPU.
-         */
-        Gpu: {
-            /** Name */
-            name: string;
-            /** Utilization Percent */
-            utilization_percent: number | null;
-            /** Memory Used Bytes */
-            memory_used_bytes: number | null;
-            /** Memory Total Bytes */
-            memory_total_bytes: number | null;
-        };
-        /**
-         * ModelHistory
-         * @description A model over time: one value for each step of `at`.
-         */
-        ModelHistory: {
-            /**
-             * Submitted
-             * @description Jobs made durable in the step.
-             */
-            submitted: number[];
-            /**
-             * Succeeded
-             * @description Jobs that ended so in the step.
-             */
-            succeeded: number[];
-            /**
-             * Failed
-             * @description Jobs that ended `failed`, `dead` or `expired` in the step.
-             */
-            failed: number[];
-            /**
-             * Predicted
-             * @description Synchronous requests that were answered in the step.
-             */
-            predicted: number[];
-            /**
-             * Waiting
-             * @description Requests that waited at its end, in ingresses and in the backlog.
-             */
-            waiting: number[];
-            /**
-             * Batches
-             * @description Batches that were computed in the step.
-             */
-            batches: number[];
-            /**
-             * Batch Size
-             * @description Requests in one, on average; null: there was none.
-             */
-            batch_size: (number | null)[];
-            /**
-             * Wait P50 S
-             * @description From when a request could run to its batch.
-             */
-            wait_p50_s: (number | null)[];
-            /** Wait P95 S */
-            wait_p95_s: (number | null)[];
-            /**
-             * Compute P50 S
-             * @description How long a batch computed.
-             */
-            compute_p50_s: (number | null)[];
-            /** Compute P95 S */
-            compute_p95_s: (number | null)[];
-        };
-        /**
-         * ModelSample
-         * @description A model in the last seconds.
-         */
-        ModelSample: {
-            /** Submitted */
-            submitted: number;
-            /** Succeeded */
-            succeeded: number;
-            /** Failed */
-            failed: number;
-            /** Predicted */
-            predicted: number;
-            /** Waiting */
-            waiting: number;
-            /** Batches */
-            batches: number;
-            /** Batch Size */
-            batch_size: number | null;
-            /** Wait P50 S */
-            wait_p50_s: number | null;
-            /** Wait P95 S */
-            wait_p95_s: number | null;
-            /** Compute P50 S */
-            compute_p50_s: number | null;
-            /** Compute P95 S */
-            compute_p95_s: number | null;
-            /**
-             * Replicas
-             * @description Running ones.
-             */
-            replicas: number;
-            /**
-             * Oldest S
-             * @description Since when the oldest that waits could run; null: none does.
-             */
-            oldest_s: number | null;
-        };
-        /**
-         * Node
-         * @description A machine of the cluster. What it does not report is null.
-         */
-        Node: {
-            /** Node Id */
-            node_id: string;
-            /** Address */
-            address: string;
-            /** Alive */
-            alive: boolean;
-            /** Head */
-            head: boolean;
-            /**
-             * Cpu Percent
-             * @description Of all its CPUs.
-             */
-            cpu_percent: number | null;
-            /** Cpus */
-            cpus: number | null;
-            /** Memory Used Bytes */
-            memory_used_bytes: number | null;
-            /** Memory Total Bytes */
-            memory_total_bytes: number | null;
-            /** Gpus */
-            gpus: components["schemas"]["Gpu"][];
-        };
-        /**
-         * OverviewHistory
-         * @description The last hour, oldest first. Steps in which no ingress counted are left out.
-         */
-        OverviewHistory: {
-            /**
-             * At
-             * @description When each step began.
-             */
-            at: string[];
-            /** Models */
-            models: {
-                [key: string]: components["schemas"]["ModelHistory"];
-            };
-        };
-        /**
-         * Replica
-         * @description A process that runs a model.
-         */
-        Replica: {
-            /** Model Name */
-            model_name: string;
-            /** Replica Id */
-            replica_id: string;
-            /**
-             * State
-             * @description As Ray Serve reports it.
-             * @example RUNNING
-             */
-            state: string;
-            /** Node Id */
-            node_id: string | null;
-        };
-        /**
-         * Sample
-         * @description What was counted in the last seconds, on all ingresses.
-         */
-        Sample: {
-            /**
-             * At
-             * Format: date-time
-             */
-            at: string;
-            /**
-             * Span S
-             * @description Counts are of so many seconds, up to `at`.
-             */
-            span_s: number;
-            /** Models */
-            models: {
-                [key: string]: components["schemas"]["ModelSample"];
-            };
-        };
-        /**
-         * Overview
-         * @description How all models do.
-         */
-        Overview: {
-            /** Step S */
-            step_s: number;
-            /**
-             * Complete
-             * @description False: Redis does not answer, and this is what the ingress that answers has counted.
-             */
-            complete: boolean;
-            history: components["schemas"]["OverviewHistory"];
-            now: components["schemas"]["Sample"];
-            cluster: components["schemas"]["ClusterInfo"];
-        };
-        /**
-         * WsJob
-         * @description One step of a job: of `{"subscribe": {"job_id"}}`, `{"model_name"}` or `{"all": true}`.
-         */
-        WsJob: {
-            /**
-             * Type
-             * @constant
-             */
-            type: "job";
-            /**
-             * Id
-             * @description Send the last one back to go on after it.
-             */
-            id: string;
-            /**
-             * Job Id
-             * Format: uuid
-             */
-            job_id: string;
-            /** Model Name */
-            model_name: string;
-            /**
-             * Status
-             * @enum {string}
-             */
-            status: "queued" | "running" | "succeeded" | "failed" | "cancelled" | "expired" | "dead";
-            /** Attempt */
-            attempt: number;
-            /**
-             * At
-             * Format: date-time
-             */
-            at: string;
-            /** @description The whole job, with its last step, in the stream of one job. */
-            job: components["schemas"]["JobResult"] | null;
-        };
-        /**
-         * WsModel
-         * @description A model as it is: the first message of `{"subscribe": {"model_name"}}`.
-         */
-        WsModel: {
-            /**
-             * Type
-             * @constant
-             */
-            type: "model";
-            /** Name */
-            name: string;
-            /** Version */
-            version: string;
-            /** State */
-            state: string;
-            /** Message */
-            message: string;
-            /** Replicas */
-            replicas: {
-                [key: string]: number;
-            };
-            /** Waiting */
-            waiting: number;
-        };
-        /**
-         * WsAccepted
-         * @description A job was stored: the answer to `submit`.
-         * @example {
-         *       "created_at": "2026-01-05T12:00:00.123Z",
-         *       "eta_s": 2.014,
-         *       "job_id": "0193f3a2-6c1e-7b52-9d5e-3c1f0a2b4c5d",
-         *       "links": {
-         *         "cancel": "/api/v1/jobs/0193f3a2-6c1e-7b52-9d5e-3c1f0a2b4c5d/cancel",
-         *         "events": "/api/v1/events?job_id=0193f3a2-6c1e-7b52-9d5e-3c1f0a2b4c5d",
-         *         "explain": "/api/v1/jobs/0193f3a2-6c1e-7b52-9d5e-3c1f0a2b4c5d/explain",
-         *         "job": "/api/v1/jobs/0193f3a2-6c1e-7b52-9d5e-3c1f0a2b4c5d",
-         *         "model": "/api/v1/models/lstm_timeseries",
-         *         "result": "/api/v1/inference/result/0193f3a2-6c1e-7b52-9d5e-3c1f0a2b4c5d",
-         *         "wait": "/api/v1/inference/result/0193f3a2-6c1e-7b52-9d5e-3c1f0a2b4c5d?wait_s=30"
-         *       },
-         *       "model_name": "lstm_timeseries",
-         *       "queue_position": 3,
-         *       "requested_version": "1.0.0",
-         *       "status": "queued"
-         *     }
-         */
-        WsAccepted: {
-            /**
-             * Job Id
-             * Format: uuid
-             */
-            job_id: string;
-            /**
-             * Status
-             * @enum {string}
-             */
-            status: "queued" | "running" | "succeeded" | "failed" | "cancelled" | "expired" | "dead";
-            /** Model Name */
-            model_name: string;
-            /**
-             * Requested Version
-             * @description The version that it runs on; null: the only one.
-             */
-            requested_version: string | null;
-            /**
-             * Created At
-             * Format: date-time
-             */
-            created_at: string;
-            /**
-             * Queue Position
-             * @description How many jobs of its model come before it.
-             */
-            queue_position: number | null;
-            /**
-             * Eta S
-             * @description In how many seconds it will probably have ended; null: not known yet.
-             */
-            eta_s: number | null;
-            /**
-             * Parent Id
-             * @description The job it repeats.
-             * @default null
-             */
-            parent_id: string | null;
-            links: components["schemas"]["Links"];
-            /**
-             * Type
-             * @constant
-             */
-            type: "accepted";
-            /**
-             * Replayed
-             * @description Its idempotency key had made this job before.
-             */
-            replayed: boolean;
-            /**
-             * Ref
-             * @default null
-             */
-            ref: unknown;
-        };
-        /**
-         * WsOverview
-         * @description Every 2 s, for `{"subscribe": {"overview": true}}`.
-         */
-        WsOverview: {
-            /**
-             * Type
-             * @constant
-             */
-            type: "overview";
-            now: components["schemas"]["Sample"];
-            cluster: components["schemas"]["ClusterInfo"];
-            /**
-             * Complete
-             * @description As in GET /api/v1/overview.
-             */
-            complete: boolean;
-        };
-        /**
-         * ChangedJob
-         * @description Where a job has come to.
-         */
-        ChangedJob: {
-            /**
-             * Job Id
-             * Format: uuid
-             */
-            job_id: string;
-            /** Model Name */
-            model_name: string;
-            /**
-             * Status
-             * @enum {string}
-             */
-            status: "queued" | "running" | "succeeded" | "failed" | "cancelled" | "expired" | "dead";
-        };
-        /**
-         * WsChanges
-         * @description At most once a second, for `{"subscribe": {"changes": true}}`: the jobs that changed.
-         */
-        WsChanges: {
-            /**
-             * Type
-             * @constant
-             */
-            type: "changes";
-            /**
-             * Id
-             * @description Subscribe with it as `after` to go on from here.
-             */
-            id: string;
-            /**
-             * Steps
-             * @description The newest step of each, oldest first; the newest 500.
-             */
-            steps: components["schemas"]["ChangedJob"][];
-            /**
-             * More
-             * @description Other jobs changed, too: read the list again.
-             */
-            more: boolean;
-        };
-        /**
-         * WsUnsubscribed
-         * @description The answer to `unsubscribe`, with what it was about.
-         */
-        WsUnsubscribed: {
-            /**
-             * Type
-             * @constant
-             */
-            type: "unsubscribed";
-            /**
-             * Ref
-             * @default null
-             */
-            ref: unknown;
-        };
-        /**
-         * WsPong
-         * @description The answer to `ping`.
-         */
-        WsPong: {
-            /**
-             * Type
-             * @constant
-             */
-            type: "pong";
-            /** Ping */
-            ping: unknown;
-            /**
-             * Ref
-             * @default null
-             */
-            ref: unknown;
-        };
-        /**
-         * WsPing
-         * @description Nothing else was sent for a while.
-         */
-        WsPing: {
-            /**
-             * Type
-             * @constant
-             */
-            type: "ping";
-        };
-        /**
-         * WsProblem
-         * @description An error (RFC 9457). Its `type` says what message this is; the problem's own is `problem_type`.
-         * @example {
-         *       "code": "model_not_found",
-         *       "detail": "there is no model 'lstm_timeserie'; did you mean 'lstm_timeseries'?",
-         *       "request_id": "6f1d7e0a4c2b4f0c9a51",
-         *       "status": 404,
-         *       "title": "No such model",
-         *       "type": "urn:satellite:problem:model_not_found"
-         *     }
-         */
-        WsProblem: {
-            /**
-             * Type
-             * @constant
-             */
-            type: "problem";
-            /** Title */
-            title: string;
-            /** Status */
-            status: number;
-            /**
-             * Detail
-             * @description What happened and what to do.
-             */
-            detail: string;
-            /**
-             * Code
-             * @description Stable: decide by this, not by the text.
-             */
-            code: string;
-            /** Request Id */
-            request_id: string | null;
-            /**
-             * Errors
-             * @default null
-             */
-            errors: components["schemas"]["ProblemEntry"][] | null;
-            /**
-             * Retry After S
-             * @default null
-             */
-            retry_after_s: number | null;
-            /** Problem Type */
-            problem_type: string;
-            /**
-             * Ref
-             * @description Of the message it answers.
-             * @default null
-             */
-            ref: unknown;
-            /**
-             * Subscription
-             * @description The subscription that it has ended: `changes`, `overview`, `job:ID`, `model:NAME`.
-             * @default null
-             */
-            subscription: string | null;
-        };
     };
     responses: never;
     parameters: never;
@@ -3024,6 +3230,77 @@ export interface operations {
             };
         };
     };
+    cancel_many_api_v1_jobs_cancel_post: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": {
+                    job_ids: string[];
+                };
+            };
+        };
+        responses: {
+            /** @description What became of each, in order. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Cancels"];
+                };
+            };
+            /** @description The body is not JSON. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The body is too large. */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The body is not declared as JSON. */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The request does not fit the model's schema. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The job store does not answer. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     get_job_api_v1_jobs__job_id__get: {
         parameters: {
             query?: never;
@@ -3355,6 +3632,35 @@ export interface operations {
                 };
                 content: {
                     "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The job store does not answer. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    dead_letters_api_v1_dead_letters_get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The groups. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["DeadLetters"];
                 };
             };
             /** @description The job store does not answer. */
@@ -3751,6 +4057,26 @@ export interface operations {
                 };
                 content: {
                     "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    overview_api_v1_overview_get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The overview. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Overview"];
                 };
             };
         };
@@ -4545,26 +4871,6 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Health"];
-                };
-            };
-        };
-    };
-    overview: {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        requestBody?: never;
-        responses: {
-            /** @description The overview. */
-            200: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Overview"];
                 };
             };
         };
