@@ -30,6 +30,8 @@ interface ChartProps {
   time?: boolean;
   /** What the axis shows at least, both ends; rates begin at 0. */
   range?: readonly [number | null, number | null];
+  /** How much of `x` is shown at least, up to its end. */
+  minSpan?: number;
   height?: number;
 }
 
@@ -42,7 +44,7 @@ const AXIS_FONT = "11px system-ui, sans-serif";
  * Screen readers get a table with the last, lowest and highest value of each series in its place.
  */
 export function Chart(props: ChartProps) {
-  const { title, x, series, format, sync, time = true, range, height = 160 } = props;
+  const { title, x, series, format, sync, time = true, range, minSpan, height = 160 } = props;
   const { t } = useTranslation();
   const scheme = useComputedColorScheme("light");
   const { time: timeOfDay, number } = useFormat();
@@ -63,6 +65,7 @@ export function Chart(props: ChartProps) {
     sync,
     time,
     range,
+    minSpan,
     height,
     series.map(({ label, color, dashed, filled }) => [label, color, dashed, filled]),
   ]);
@@ -88,7 +91,13 @@ export function Chart(props: ChartProps) {
         height,
         padding: [8, 8, 0, 0],
         scales: {
-          x: { time },
+          x: {
+            time,
+            range: (_plot, low, high) => [
+              Math.min(low ?? 0, (high ?? 0) - (minSpan ?? 0)),
+              high ?? 1,
+            ],
+          },
           y: {
             range: (_plot, low, high) => [
               Math.min(range?.[0] ?? low ?? 0, low ?? 0),
