@@ -2,6 +2,21 @@ import { type CSSVariablesResolver, createTheme } from "@mantine/core";
 
 /** Calm and dense: small type, tight corners, one accent. */
 export const theme = createTheme({
+  // Mantine's greys for the dark scheme, a little towards blue, so that they suit the light one's.
+  colors: {
+    dark: [
+      "#d5d9df",
+      "#a9afb8",
+      "#8e959f",
+      "#5f6771",
+      "#414852",
+      "#2f353d",
+      "#23272e",
+      "#1b1e23",
+      "#16191d",
+      "#111316",
+    ],
+  },
   primaryColor: "blue",
   primaryShade: { light: 8, dark: 7 },
   autoContrast: true,

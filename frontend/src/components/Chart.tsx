@@ -89,7 +89,7 @@ export function Chart(props: ChartProps) {
       {
         width: Math.max(element.clientWidth, 50),
         height,
-        padding: [8, 8, 0, 0],
+        padding: [8, 18, 0, 0],
         scales: {
           x: {
             time,
@@ -171,7 +171,7 @@ export function Chart(props: ChartProps) {
 
   const shownAt = cursor === null ? undefined : x[cursor];
   return (
-    <figure style={{ margin: 0 }} aria-label={title}>
+    <figure className={classes.figure} aria-label={title}>
       <div className={classes.legend}>
         {series.map((one, index) => {
           const value = cursor === null ? lastOf(one.values) : one.values[cursor];
@@ -187,7 +187,7 @@ export function Chart(props: ChartProps) {
                 className={classes.swatch}
                 style={{
                   borderTopColor: one.color ?? seriesColor(index),
-                  borderTopStyle: one.dashed ? "dashed" : "solid",
+                  borderTopStyle: one.dashed ? "dotted" : "solid",
                 }}
               />
               {one.label}
@@ -204,31 +204,33 @@ export function Chart(props: ChartProps) {
       <div className={classes.chart} ref={place} aria-hidden style={{ height }}>
         {x.length === 0 && <div className={classes.empty}>{t("chart.noData")}</div>}
       </div>
-      <table className="visually-hidden">
-        <caption>{t("chart.summary", { title })}</caption>
-        <thead>
-          <tr>
-            {[t("chart.series"), t("chart.last"), t("chart.lowest"), t("chart.highest")].map(
-              (head) => (
-                <th key={head} scope="col">
-                  {head}
-                </th>
-              ),
-            )}
-          </tr>
-        </thead>
-        <tbody>
-          {series.map((one) => (
-            <tr key={one.label}>
-              <th scope="row">{one.label}</th>
-              {summary(one.values).map((value, index) => (
-                // biome-ignore lint/suspicious/noArrayIndexKey: the columns are fixed.
-                <td key={index}>{value === null ? "–" : format(value)}</td>
-              ))}
+      <div className="visually-hidden">
+        <table>
+          <caption>{t("chart.summary", { title })}</caption>
+          <thead>
+            <tr>
+              {[t("chart.series"), t("chart.last"), t("chart.lowest"), t("chart.highest")].map(
+                (head) => (
+                  <th key={head} scope="col">
+                    {head}
+                  </th>
+                ),
+              )}
             </tr>
-          ))}
-        </tbody>
-      </table>
+          </thead>
+          <tbody>
+            {series.map((one) => (
+              <tr key={one.label}>
+                <th scope="row">{one.label}</th>
+                {summary(one.values).map((value, index) => (
+                  // biome-ignore lint/suspicious/noArrayIndexKey: the columns are fixed.
+                  <td key={index}>{value === null ? "–" : format(value)}</td>
+                ))}
+              </tr>
+            ))}
+          </tbody>
+        </table>
+      </div>
     </figure>
   );
 }

@@ -1,5 +1,6 @@
 import { Box, Group, Text, Title } from "@mantine/core";
 import { type ReactNode, useId } from "react";
+import classes from "./Panel.module.css";
 
 interface PanelProps {
   title: string;
@@ -14,7 +15,7 @@ interface PanelProps {
 export function Panel({ title, note, actions, children }: PanelProps) {
   const id = useId();
   return (
-    <Box component="section" className="panel" aria-labelledby={id} p="sm">
+    <Box component="section" className={`panel ${classes.panel}`} aria-labelledby={id} p="sm">
       <Group justify="space-between" gap="xs" mb={6} wrap="nowrap">
         <Group gap="xs" align="baseline">
           <Title order={2} size="h3" id={id}>

@@ -21,3 +21,21 @@ vi.stubGlobal(
     disconnect() {}
   },
 );
+
+// jsdom draws nothing: what is drawn on a canvas goes nowhere.
+const nowhere: CanvasRenderingContext2D = new Proxy({} as CanvasRenderingContext2D, {
+  get: (_, name) => (name === "measureText" ? () => ({ width: 10 }) : () => nowhere),
+  set: () => true,
+});
+HTMLCanvasElement.prototype.getContext = (() => nowhere) as never;
+vi.stubGlobal(
+  "Path2D",
+  class {
+    moveTo() {}
+    lineTo() {}
+    rect() {}
+    arc() {}
+    addPath() {}
+    closePath() {}
+  },
+);

@@ -67,7 +67,7 @@ export function OverviewCharts({ overview, names, shown }: OverviewChartsProps) 
       ],
       waiting: perModel(({ waiting }) => waiting),
       batch: perModel(({ batchSize }) => batchSize),
-      failed: perModel(({ failedPerMin }) => failedPerMin),
+      failed: perModel(({ failedLastMin }) => failedLastMin),
       wait: durations(({ wait }) => wait),
       compute: durations(({ compute }) => compute),
     };

@@ -22,9 +22,7 @@ export function OverviewPage() {
   const { data, error, refetch } = useOverview();
 
   const show = (name: string | null) =>
-    void navigate({
-      search: ({ model: _, ...rest }) => (name === null ? rest : { ...rest, model: name }),
-    });
+    void navigate({ search: name === null ? {} : { model: name }, replace: true });
 
   return (
     <>

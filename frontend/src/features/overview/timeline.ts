@@ -13,7 +13,8 @@ export interface ModelLines {
   submittedPerS: Values;
   succeededPerS: Values;
   predictedPerS: Values;
-  failedPerMin: Values;
+  /** In the minute up to then. */
+  failedLastMin: Values;
   waiting: Values;
   batchSize: Values;
   wait: Quantiles;
@@ -46,15 +47,21 @@ export function timelineOf({ history, spans_s, step_s }: Overview): Timeline {
 
   const column = (values: Values) =>
     steps.map((step) => (step === null ? null : (values[step] ?? null)));
-  const rate = (counts: readonly number[], perS = 1) =>
-    steps.map((step) =>
-      step === null ? null : ((counts[step] ?? 0) * perS) / (spans_s[step] || step_s),
-    );
+  const rate = (counts: readonly number[]) =>
+    steps.map((step) => (step === null ? null : (counts[step] ?? 0) / (spans_s[step] || step_s)));
+  /** What was counted in the minute up to the end of a step. */
+  const total = (counts: readonly number[], step: number) => {
+    let sum = 0;
+    for (let each = step; each >= 0 && (starts[step] ?? 0) - (starts[each] ?? 0) < 60; each--) {
+      sum += counts[each] ?? 0;
+    }
+    return sum;
+  };
   const lines = (model: ModelHistory): ModelLines => ({
     submittedPerS: rate(model.submitted),
     succeededPerS: rate(model.succeeded),
     predictedPerS: rate(model.predicted),
-    failedPerMin: rate(model.failed, 60),
+    failedLastMin: column(model.failed.map((_, step) => total(model.failed, step))),
     waiting: column(model.waiting),
     batchSize: column(model.batch_size),
     wait: { p50: column(model.wait_p50_s), p95: column(model.wait_p95_s) },
