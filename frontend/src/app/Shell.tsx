@@ -59,7 +59,7 @@ export function Shell() {
             </Group>
           </Group>
         </AppShell.Header>
-        <AppShell.Navbar className={classes.bar} p={6}>
+        <AppShell.Navbar className={classes.bar} p={6} mod={{ closed: !menuOpen }}>
           <AppShell.Section grow component="nav" aria-label={t("nav.label")}>
             {PLACES.map(({ to, name, icon: Icon }) => (
               <NavLink

@@ -1,8 +1,11 @@
 import "@testing-library/jest-dom/vitest";
-import { cleanup } from "@testing-library/react";
+import { cleanup, configure } from "@testing-library/react";
 import { afterEach, vi } from "vitest";
 
 afterEach(cleanup);
+
+// Tests share their machine with whatever else is built and tested there.
+configure({ asyncUtilTimeout: 10_000 });
 
 // What Mantine and uPlot ask of a browser and jsdom lacks.
 vi.stubGlobal("matchMedia", (query: string) => ({
