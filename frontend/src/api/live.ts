@@ -54,7 +54,7 @@ const browserClock: Clock = {
 };
 
 const FIRST_RETRY_MS = 500;
-const MAX_RETRY_MS = 30_000;
+const MAX_RETRY_MS = 15_000;
 /** After 1013: the server asks for patience. */
 const TRY_LATER_MS = 5_000;
 /** A connection that lived this long was a good one: the next failure is the first again. */

@@ -94,10 +94,16 @@ export function ModelTable({ summaries, model, onModel, dashboard }: ModelTableP
                     {each.oldestS === null ? "–" : format.duration(each.oldestS)}
                   </Table.Td>
                   <Table.Td className={classes.number}>
-                    {each.batchSize === null ? "–" : format.number(each.batchSize)}
-                    <Text span inherit c="dimmed">
-                      {maximum(each.name)}
-                    </Text>
+                    {each.batchSize === null ? (
+                      "–"
+                    ) : (
+                      <>
+                        {format.number(each.batchSize)}
+                        <Text span inherit c="dimmed">
+                          {maximum(each.name)}
+                        </Text>
+                      </>
+                    )}
                   </Table.Td>
                   <Table.Td className={classes.number}>{pair(each.wait)}</Table.Td>
                   <Table.Td className={classes.number}>{pair(each.compute)}</Table.Td>

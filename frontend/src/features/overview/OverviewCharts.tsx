@@ -73,7 +73,7 @@ export function OverviewCharts({ overview, names, shown }: OverviewChartsProps) 
     };
   }, [timeline, names, key, quantile, t]);
 
-  const number = (value: number) => format.number(value, value < 10 ? 1 : 0);
+  const number = (value: number) => format.number(value, value < 1 ? 2 : value < 10 ? 1 : 0);
   const common = { x: timeline.at, sync: SYNC, range: FROM_ZERO, minSpan: MIN_SPAN_S };
   const choice = shown.length > 1 && (
     <SegmentedControl
