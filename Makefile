@@ -18,7 +18,7 @@ PAGE := satellite/page/index.html
 PAGE_SOURCES := $(shell find frontend -name node_modules -prune -o -type f ! -name '*.test.*' -print)
 NODE_MODULES := frontend/node_modules/.installed
 HAS_NODE := node -e 'const [a, b] = process.versions.node.split("."); process.exit(+a > 20 || +a == 20 && +b >= 19 ? 0 : 1)' 2>/dev/null
-NO_NODE := { echo "Left out, as Node 20.19 or newer is needed: $@."; [ -z "$$CI" ]; }
+NO_NODE = { echo "Left out, as Node 20.19 or newer is needed: $@."; [ -z "$$CI" ]; }
 
 help: ## this list
 	@sed -n 's/^\([a-z]*\):[^#]*## /\1\t/p' $(MAKEFILE_LIST) | while IFS="$$(printf '\t')" read -r name text; do \
