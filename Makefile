@@ -2,7 +2,7 @@
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help install demo up down status logs test check faults bench evaluate clean
+.PHONY: help install demo up down status logs test check page page-if-possible check-page faults bench evaluate clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -13,16 +13,23 @@ DEV := $(VENV)/.installed-dev
 # What Satellite is measured against: environments of their own, as it needs other versions of what we use.
 PEERS := .venv-peers/.installed .venv-mlserver/.installed
 
+# The web page is built where there is Node; elsewhere a plain page takes its place. CI must have it.
+PAGE := satellite/page/index.html
+PAGE_SOURCES := $(shell find frontend -name node_modules -prune -o -type f ! -name '*.test.*' -print)
+NODE_MODULES := frontend/node_modules/.installed
+HAS_NODE := node -e 'const [a, b] = process.versions.node.split("."); process.exit(+a > 20 || +a == 20 && +b >= 19 ? 0 : 1)' 2>/dev/null
+NO_NODE = { echo "Left out, as Node 20.19 or newer is needed: $@."; [ -z "$$CI" ]; }
+
 help: ## this list
 	@sed -n 's/^\([a-z]*\):[^#]*## /\1\t/p' $(MAKEFILE_LIST) | while IFS="$$(printf '\t')" read -r name text; do \
 		printf '  make %-8s %s\n' "$$name" "$$text"; done
 
 install: $(RUNTIME) ## create .venv with everything locked; the other targets do it when needed
 
-demo: $(RUNTIME) ## start if needed, forecast a public time series, stop what was started
+demo: $(RUNTIME) page-if-possible ## start if needed, forecast a public time series, stop what was started
 	@$(BIN)/satellite demo
 
-up: $(RUNTIME) ## start the whole system and leave it running
+up: $(RUNTIME) page-if-possible ## start the whole system and leave it running
 	@$(BIN)/satellite up
 
 down: ## stop it
@@ -34,15 +41,24 @@ status: $(RUNTIME) ## show every part
 logs: $(RUNTIME) ## follow all logs; Ctrl-C ends it
 	@$(BIN)/satellite logs --follow
 
-test: $(DEV) ## all tests
+test: $(DEV) page-if-possible ## all tests
 	@sh tests/install_debian.sh
 	@$(BIN)/python -m pytest
 
-check: $(DEV) ## linters and the type checker
+check: $(DEV) check-page ## linters and type checkers, and the web page's own tests
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/basedpyright
 	$(BIN)/lint-imports
+
+page: ## build the web page into satellite/page, if something has changed
+	@if $(HAS_NODE); then $(MAKE) -s --no-print-directory $(PAGE); else $(NO_NODE); fi
+
+page-if-possible:
+	@$(MAKE) --no-print-directory page || { echo "warning: the web page was not built; a plain one is served."; [ -z "$$CI" ]; }
+
+check-page:
+	@if $(HAS_NODE); then $(MAKE) -s --no-print-directory $(NODE_MODULES) && cd frontend && npm run --silent check; else $(NO_NODE); fi
 
 faults: $(DEV) ## kill, stop and restart every part under load, and check that no job is lost
 	@$(BIN)/python -m tests.faults
@@ -55,7 +71,7 @@ evaluate: $(RUNTIME) ## print the scores of all models; M4=FOLDER and NAB=FOLDER
 
 clean: ## remove what can be made again; data stays (SATELLITE_HOME)
 	@if [ -x $(BIN)/satellite ]; then $(BIN)/satellite down; fi
-	rm -rf $(VENV) $(dir $(PEERS)) bench-results dist .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) $(dir $(PEERS)) $(dir $(NODE_MODULES)) $(dir $(PAGE)) bench-results dist .pytest_cache .ruff_cache .hypothesis .import_linter_cache
 
 $(BIN)/uv:
 	@[ "$(OS)" != Windows_NT ] || { echo "error: Windows is not supported: use WSL 2."; exit 2; }
@@ -78,6 +94,15 @@ $(DEV): uv.lock pyproject.toml | $(BIN)/uv
 	@echo "Installing what uv.lock says, with the tools for development ..."
 	@$(BIN)/uv sync --frozen --inexact --compile-bytecode
 	@touch $@ $(RUNTIME)
+
+$(NODE_MODULES): frontend/package.json frontend/package-lock.json
+	@echo "Installing what frontend/package-lock.json says ..."
+	@cd frontend && npm ci --silent --no-progress && touch node_modules/.installed
+
+$(PAGE): $(NODE_MODULES) $(PAGE_SOURCES)
+	@echo "Building the web page ..."
+	@cd frontend && npm run --silent build
+	@touch $@
 
 # Where a peer cannot be installed, the comparison says so in its row and goes on.
 .venv-%/.installed: benchmarks/environments/%/uv.lock benchmarks/environments/%/pyproject.toml | $(BIN)/uv

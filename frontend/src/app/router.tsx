@@ -1,0 +1,73 @@
+import {
+  createHashHistory,
+  createRootRoute,
+  createRoute,
+  createRouter,
+  lazyRouteComponent,
+} from "@tanstack/react-router";
+import { CrashState } from "@/components/ErrorState";
+import { overviewSearch } from "@/features/overview/search";
+import { NotFound } from "./NotFound";
+import { Shell } from "./Shell";
+
+/*
+ * The place in the page is in the address's fragment (`#/jobs?status=dead`), so a proxy may put the page under any
+ * path and needs to know none of these. What is filtered stands in the search, checked by the feature's `search.ts`.
+ */
+
+const root = createRootRoute({ component: Shell, notFoundComponent: NotFound });
+
+const overview = createRoute({
+  getParentRoute: () => root,
+  path: "/",
+  validateSearch: overviewSearch,
+  component: lazyRouteComponent(() => import("@/features/overview/OverviewPage"), "OverviewPage"),
+});
+
+const playground = createRoute({
+  getParentRoute: () => root,
+  path: "/playground",
+  component: lazyRouteComponent(
+    () => import("@/features/playground/PlaygroundPage"),
+    "PlaygroundPage",
+  ),
+});
+
+const jobs = createRoute({
+  getParentRoute: () => root,
+  path: "/jobs",
+  component: lazyRouteComponent(() => import("@/features/jobs/JobsPage"), "JobsPage"),
+});
+
+const deadLetters = createRoute({
+  getParentRoute: () => root,
+  path: "/dead-letters",
+  component: lazyRouteComponent(
+    () => import("@/features/dead-letters/DeadLettersPage"),
+    "DeadLettersPage",
+  ),
+});
+
+const models = createRoute({
+  getParentRoute: () => root,
+  path: "/models",
+  component: lazyRouteComponent(() => import("@/features/models/ModelsPage"), "ModelsPage"),
+});
+
+export function newRouter() {
+  return createRouter({
+    routeTree: root.addChildren([overview, playground, jobs, deadLetters, models]),
+    history: createHashHistory(),
+    defaultPreload: "intent",
+    defaultErrorComponent: CrashState,
+    scrollRestoration: true,
+  });
+}
+
+export type PageRouter = ReturnType<typeof newRouter>;
+
+declare module "@tanstack/react-router" {
+  interface Register {
+    router: PageRouter;
+  }
+}
