@@ -63,6 +63,9 @@ class SatelliteError(Exception):
     code: ClassVar[str] = "internal_error"
     title: ClassVar[str] = "Internal error"
 
+    # Which request the API refused; set by the client that reads the problem.
+    request_id: str | None = None
+
     def __init__(
         self,
         detail: str = "",
