@@ -24,7 +24,7 @@ from satellite.client.results import (
     read,
 )
 from satellite.client.spread import in_order, progress_bar
-from satellite.client.transport import HttpTransport, Transport, Unreached, default_url
+from satellite.client.transport import HttpTransport, Transport, default_url
 from satellite.client.wire import (
     RETRIED,
     Answer,
@@ -43,6 +43,7 @@ from satellite.errors import (
     SatelliteError,
     SlowReader,
     Unavailable,
+    Unreached,
     WaitTimeout,
 )
 from satellite.status import JobStatus
@@ -394,6 +395,7 @@ class AsyncClient:
         *,
         body: Any = None,
         params: Mapping[str, Any] | None = None,
+        idempotency_key: str | None = None,
         wait_s: float = 0,
     ) -> Json:
         """Any call of the API, by its path: its document as it is. A GET is tried again as all calls are.
@@ -403,9 +405,12 @@ class AsyncClient:
             path: such as `/api/v1/models`.
             body: sent as JSON.
             params: of the query; a list is sent as several, None not at all.
+            idempotency_key: makes a POST one that may be tried again.
             wait_s: for how long the server may take.
         """
-        call = make_call(method, path, body=body, params=params, wait_s=wait_s)
+        call = make_call(
+            method, path, body=body, params=params, idempotency_key=idempotency_key, wait_s=wait_s
+        )
         return (await self._send(call)).json()
 
     async def close(self) -> None:

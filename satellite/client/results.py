@@ -6,13 +6,14 @@ say is None.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
-from dataclasses import MISSING, dataclass, fields
+from dataclasses import MISSING, asdict, dataclass, fields
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 from uuid import UUID
 
-from satellite.client.wire import to_error
+from satellite.client.wire import encode, to_error
 from satellite.errors import JobNotFinished
 from satellite.status import JobStatus
 
@@ -240,6 +241,11 @@ def read(cls: type[T], document: Mapping[str, Any]) -> T:
             convert = datetime.fromisoformat
         values[known.name] = value if convert is None else convert(value)
     return cls(**values)
+
+
+def document(found: Any) -> dict[str, Any]:
+    """One of these classes as JSON values, in the form of the API."""
+    return json.loads(encode(asdict(found)))
 
 
 def _attempts(value: list[dict[str, Any]]) -> tuple[Attempt, ...]:

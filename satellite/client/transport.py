@@ -10,17 +10,13 @@ from typing import Protocol
 import httpx
 
 from satellite.client.wire import Answer, Call, answer_error
-from satellite.errors import Unavailable
+from satellite.errors import Unavailable, Unreached
 
 # Longer than any wait the server grants in one call, so that only a connection that is gone is given up.
 SLACK_S = 15.0
 CONNECT_TIMEOUT_S = 5.0
 # A stream on which nothing happens carries a ping every 15 s.
 STREAM_SILENCE_S = 45.0
-
-
-class Unreached(Unavailable):
-    """Nobody took the call, so that it may always be sent again."""
 
 
 class Transport(Protocol):
