@@ -11,8 +11,9 @@ from typing import Any, cast
 from rich.table import Table
 
 from satellite.cli.console import CommandFailed, console, print_json
-from satellite.client import Client, Model, Result
-from satellite.client.results import document
+from satellite.client import Client, Model, Result, Submitted
+from satellite.client.async_client import PREFIX
+from satellite.client.results import document, read
 from satellite.errors import ConfigError
 from satellite.settings import Settings
 from satellite.status import JobStatus
@@ -130,14 +131,18 @@ def submit(
         idempotency_key: sent again with it, it is the same job.
         as_json: print all that the API answers.
     """
-    options: Any = {**(job_fields or {}), "idempotency_key": idempotency_key}
-    config = parse_config(pairs)
+    # In the form of the API: a model's config may have the names of the client's own parameters.
+    body = {"model_name": model, "data": parse_data(data), "config": parse_config(pairs)}
+    body |= {name: value for name, value in (job_fields or {}).items() if value is not None}
     with open_client(settings) as client:
-        submitted = client.submit(model, parse_data(data), job=options, **config)
+        answer = client.request(
+            "POST", f"{PREFIX}/inference/submit", body=body, idempotency_key=idempotency_key
+        )
+        submitted = read(Submitted, answer)
         if wait:
             _print_answer(client.result(submitted, wait_s=None))
         elif as_json:
-            print_json(document(submitted))
+            print_json(answer)
         else:
             print(submitted.job_id)
 
@@ -152,13 +157,14 @@ def predict(
     settings: Settings, model: str, data: str, pairs: list[str], *, version: str | None = None
 ) -> None:
     """Runs a model now; `version`: which of its versions, if not the default."""
-    config = parse_config(pairs)
+    body = {"model_name": model, "data": parse_data(data), "config": parse_config(pairs)}
+    if version is not None:
+        body["model_version"] = version
     with open_client(settings) as client:
-        _print_answer(
-            client.predict(
-                model, parse_data(data), wait_s=settings.predict_wait_s, model_version=version, **config
-            )
+        answer = client.request(
+            "POST", f"{PREFIX}/inference/predict", body=body, wait_s=settings.predict_wait_s
         )
+    _print_answer(read(Result, answer))
 
 
 def _print_answer(answer: Result) -> None:

@@ -54,6 +54,8 @@ POLL_S = 10.0
 # What the API gives in one page of jobs.
 PAGE = 500
 CANCEL_WAIT_S = 5.0
+# How the id of a job's last step ends: see `satellite.api.events`.
+LAST_RANK = ".2"
 # Refusals for which the input is to blame: of many inputs they concern one.
 REFUSED = (BadRequest, InvalidInput, OutOfMemory)
 
@@ -265,12 +267,14 @@ class AsyncClient:
                         if document is not None:
                             event = read(Event, document)
                             yield event
-                            if job is not None and event.status.is_terminal and event.job is not None:
+                            if job is not None and event.status.is_terminal:
                                 return
             except SatelliteError as error:
                 if error.status not in RETRIED:
                     raise
                 failure = error
+            if job is not None and (parser.last_id or "").endswith(LAST_RANK):
+                return  # asked to go on after the end
             parser.forget()
             failures += 1
             pause = pause_s(failures, failure, self._rng)

@@ -229,8 +229,9 @@ async def test_a_stream_goes_on_where_it_was_cut_off(node, proxy):
             events = client.stream(submitted)
             seen = [(await anext(events)).status]
             proxy.cut()
-        seen += [event.status async for event in events]
-        assert seen == ["queued", "running", "succeeded"]
+        left = [event async for event in events]
+        assert seen + [event.status for event in left] == ["queued", "running", "succeeded"]
+        assert [event async for event in client.stream(submitted, after=left[-1].id)] == []
 
 
 async def test_a_server_that_comes_back_is_waited_for(database_url, redis):
