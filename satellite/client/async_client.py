@@ -454,7 +454,7 @@ class AsyncClient:
                     return answer
                 failure = answer_error(answer)
                 # 429 says that nothing was done; 502 and 503 may come after all was.
-                again = answer.status in RETRIED and (call.repeatable or answer.status == 429)
+                again = failure.status in RETRIED and (call.repeatable or failure.status == 429)
             failures += 1
             pause = pause_s(failures, failure, self._rng)
             if not (again and self._retry) or _now() + pause > deadline:

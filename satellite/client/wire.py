@@ -11,12 +11,14 @@ from http import HTTPStatus
 from typing import Any, cast
 from uuid import UUID
 
-from satellite.errors import InvalidRequest, SatelliteError
+from satellite.errors import InvalidRequest, SatelliteError, Unavailable
 
 Json = dict[str, Any]
 
 # Answers that the same call may not get again. A 504 is none: it says that `wait_s` was too short.
 RETRIED = frozenset({429, 502, 503})
+# Serve's own proxy says this, as a 404, before the application is deployed and after it is gone.
+NO_APPLICATION = b"/-/routes for available routes"
 FIRST_PAUSE_S = 0.1
 LONGEST_PAUSE_S = 5.0
 
@@ -233,6 +235,8 @@ _CLASSES = dict(_tree(SatelliteError))
 
 def answer_error(answer: Answer) -> SatelliteError:
     """The error that an answer is."""
+    if answer.status == HTTPStatus.NOT_FOUND and NO_APPLICATION in answer.body:
+        return Unavailable("the system is starting or stopping: its proxy knows no application yet")
     problem: Json = _parse(answer.body) or {}
     if "code" not in problem:
         # A proxy, or another server altogether.

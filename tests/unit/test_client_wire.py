@@ -99,6 +99,9 @@ def test_an_answer_of_a_proxy_is_an_error_too():
     error = answer_error(Answer(status=502, headers={"retry-after": "3"}, body=b"<html>Bad Gateway</html>"))
     assert (error.status, error.retry_after_s, error.title) == (502, 3, "HTTP 502")
     assert "Bad Gateway" in error.detail
+    text = b"Path '/api/v1/jobs' not found. Ping http://.../-/routes for available routes."
+    assert answer_error(Answer(status=404, headers={}, body=text)).status == 503
+    assert answer_error(Answer(status=404, headers={}, body=b"no such page")).status == 404
     with pytest.raises(errors.SatelliteError, match="is this the API"):
         Answer(status=200, headers={}, body=b"<html>").json()
 
