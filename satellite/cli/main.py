@@ -235,7 +235,7 @@ def batch(
     ],
     output: Annotated[Path, typer.Option("--output", "-o", help="The results, one JSON object a line.")],
     model: Annotated[str | None, typer.Option("--model", help="For lines without model_name.")] = None,
-    concurrency: Annotated[int, typer.Option(min=1, max=1000, help="Jobs under way at a time.")] = 64,
+    concurrency: Annotated[int, typer.Option(min=1, max=1000, help="Jobs under way at a time.")] = 32,
     as_json: AsJson = False,
 ) -> None:
     """Run every line of a file as a job. Started again after a kill, it goes on where it was."""

@@ -197,7 +197,7 @@ class AsyncClient:
         /,
         *,
         job: JobOptions | None = None,
-        concurrency: int = 64,
+        concurrency: int = 32,
         wait_s: float | None = None,
         progress: bool = False,
         **config: Any,
@@ -212,7 +212,8 @@ class AsyncClient:
             inputs: taken as there is room, so that they may be endless.
             job: what is asked of each job. An `idempotency_key` is followed by `-` and the input's place
                 (0, 1 ...): run again with it, the same inputs are the same jobs.
-            concurrency: jobs under way at a time.
+            concurrency: jobs under way at a time. Each holds a connection, and httpx looks at all of them for
+                every call: many more make it slower.
             wait_s: as in `result`, for each.
             progress: show a bar, if rich or tqdm is there.
             **config: the model's config.
