@@ -21,7 +21,7 @@ from ray.serve.exceptions import RayServeException
 from satellite.client import Client
 from satellite.client.async_client import PREFIX
 from satellite.client.wire import Answer, Call, answer_error
-from satellite.errors import ModelNotFound, SatelliteError, Unavailable
+from satellite.errors import ModelNotFound, SatelliteError, Unavailable, WaitTimeout
 
 APP_NAME = "satellite"
 INGRESS = "Ingress"
@@ -107,7 +107,10 @@ class HandleTransport:
         handle = await self._handle(asked["model_name"])
         version = {"model_version": asked["model_version"]} if "model_version" in asked else {}
         work = handle.predict.remote(asked["data"], flush=True, **version, **asked["config"])
-        output = await _answered(work)
+        try:
+            output = await asyncio.wait_for(_answered(work), asked["wait_s"])
+        except TimeoutError:
+            raise WaitTimeout(f"not finished within {asked['wait_s']:g} s") from None
         told = {
             "status": "succeeded",
             "model_name": asked["model_name"],
