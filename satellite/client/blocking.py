@@ -44,7 +44,8 @@ def _iterating(
             while (item := self.run_in_loop(_next(items, turn))) is not _END:
                 yield item
         finally:
-            if not self.closed:
+            # The garbage collector may come by in the loop's own thread, which then does this by itself.
+            if not (self.closed or self.in_loop):
                 self.run_in_loop(_close(items, turn))
 
     return iterate
@@ -111,11 +112,24 @@ class Client:
         """Whether `close` was called."""
         return not self._thread.is_alive()
 
+    @property
+    def in_loop(self) -> bool:
+        """Whether this is the thread of the client's event loop, which must not wait for itself."""
+        return threading.current_thread() is self._thread
+
     def run_in_loop(self, work: Coroutine[Any, Any, T]) -> T:
-        """Run something in the client's event loop; Ctrl-C ends it there too."""
-        if self.closed:
+        """Run something in the client's event loop; Ctrl-C ends it there too.
+
+        Raises:
+            RuntimeError: the client is closed, or this is called from within its loop.
+        """
+        if self.closed or self.in_loop:
             work.close()
-            raise RuntimeError("this client is closed")
+            raise RuntimeError(
+                "this client is closed"
+                if self.closed
+                else "the inputs of `map` are taken in the client's own thread: call another client there"
+            )
         future = asyncio.run_coroutine_threadsafe(work, self._loop)
         try:
             return future.result()

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from satellite import AsyncClient, Client
+from satellite.client.transport import HttpTransport
 from satellite.errors import (
     IdempotencyConflict,
     InvalidRequest,
@@ -23,7 +24,7 @@ from satellite.errors import (
 )
 
 from .conftest import MODEL, free_port, serve
-from .helpers import held_back
+from .helpers import eventually, held_back
 
 DATA = [1.0, 2.0, 3.0, 4.0]
 
@@ -121,7 +122,7 @@ async def test_map_tells_of_one_bad_input_in_its_place(client):
     assert [result.job_id for result in again] == [result.job_id for result in results]
 
 
-async def test_the_blocking_client_does_the_same(node):
+async def test_the_blocking_client_does_the_same(node, capfd):
     def work():
         with Client(node.url, timeout_s=10) as client:
             submitted = client.submit(MODEL, np.array(DATA), forecast_steps=2)
@@ -134,6 +135,9 @@ async def test_the_blocking_client_does_the_same(node):
                 if number == 10:
                     break  # the rest is cancelled here, and the client goes on
             results.close()
+            assert len(list(client.map(MODEL, [DATA] * 3, progress=True))) == 3
+            with pytest.raises(RuntimeError, match="another client"):
+                next(client.map(MODEL, (client.predict(MODEL, DATA)["forecast"] for _ in range(3))))
             assert next(client.jobs(limit=1)).model_name == MODEL
             with pytest.raises(JobNotFound):
                 client.job(uuid4())
@@ -142,6 +146,7 @@ async def test_the_blocking_client_does_the_same(node):
         return threading.active_count()
 
     assert await asyncio.to_thread(work) <= threading.active_count()
+    assert "3/3" in capfd.readouterr().err
 
 
 # Failures
@@ -248,21 +253,32 @@ async def test_a_server_that_comes_back_is_waited_for(database_url, redis):
             await once.models()
 
 
+class Recording(HttpTransport):
+    """Keeps the status of every answer."""
+
+    def __init__(self, url):
+        super().__init__(url)
+        self.statuses = []
+
+    async def send(self, call):
+        answer = await super().send(call)
+        self.statuses.append(answer.status)
+        return answer
+
+
 async def test_a_full_queue_is_waited_for(database_url, redis):
-    async with (
-        serve(database_url, redis.url, max_queued=1) as node,
-        AsyncClient(node.url, timeout_s=10) as client,
-    ):
-        with held_back(node):
-            await client.submit(MODEL, DATA)
-            async with AsyncClient(node.url, retry=False) as once:
-                with pytest.raises(QueueFull) as full:
-                    await once.submit(MODEL, DATA)
-            assert full.value.retry_after_s
-            waiting = asyncio.create_task(client.submit(MODEL, DATA))
-            await asyncio.sleep(0.2)
-            assert not waiting.done()
-        assert (await client.result(await waiting))["forecast"]
+    async with serve(database_url, redis.url, max_queued=1) as node:
+        transport = Recording(node.url)
+        async with AsyncClient(transport=transport, timeout_s=10) as client:
+            with held_back(node):
+                await client.submit(MODEL, DATA)
+                async with AsyncClient(node.url, retry=False) as once:
+                    with pytest.raises(QueueFull) as full:
+                        await once.submit(MODEL, DATA)
+                assert full.value.retry_after_s
+                waiting = asyncio.create_task(client.submit(MODEL, DATA))
+                await eventually(lambda: 429 in transport.statuses)
+            assert (await client.result(await waiting))["forecast"]
 
 
 async def test_the_time_out_is_for_all_tries(node):
