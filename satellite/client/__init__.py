@@ -1,9 +1,9 @@
 """The Python client of the HTTP API: `Client`, and `AsyncClient` for programs with an event loop.
 
-It needs httpx and nothing else of what the server needs. `AsyncClient` is the implementation, over whatever
-carries its calls (`transport.py`: HTTP; `satellite.cluster_client`: Serve handles); `Client` runs the same
-methods in a thread of its own. What a call looks like on the wire, and which answers are worth another try,
-is in `wire.py` and knows of no connection.
+It needs httpx and nothing else of what the server needs. `AsyncClient` is the implementation; `Client` runs
+the same methods in a thread of its own. `caller.py` tries calls again, over whatever carries them
+(`transport.py`: HTTP; `satellite.cluster_client`: Serve handles). What a call looks like on the wire is in
+`wire.py`, which knows of no connection.
 """
 
 from satellite.client.async_client import AsyncClient, JobOptions, JobRef

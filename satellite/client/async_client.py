@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import random
 from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
 from contextlib import nullcontext
 from datetime import datetime
-from types import TracebackType
 from typing import Any, TypedDict, cast
 from urllib.parse import quote
 from uuid import UUID, uuid4
 
+from satellite.client.caller import Caller, now
 from satellite.client.results import (
     Event,
     Explanation,
@@ -24,14 +23,11 @@ from satellite.client.results import (
     read,
 )
 from satellite.client.spread import in_order, progress_bar
-from satellite.client.transport import HttpTransport, Transport, default_url
 from satellite.client.wire import (
     RETRIED,
     Answer,
-    Call,
     EventParser,
     Json,
-    answer_error,
     make_call,
     pause_s,
 )
@@ -43,8 +39,6 @@ from satellite.errors import (
     SatelliteError,
     SlowReader,
     Unavailable,
-    Unreached,
-    WaitTimeout,
 )
 from satellite.status import JobStatus
 
@@ -76,35 +70,13 @@ class JobOptions(TypedDict, total=False):
 JobRef = UUID | str | Submitted | Result | JobSummary | Event
 
 
-class AsyncClient:
+class AsyncClient(Caller):
     """The API of a system, over HTTP. Use it in `async with`, or close it.
 
     A call that fails for a passing reason (429, 502, 503, a lost connection) is tried again, after what
     `Retry-After` says and pauses that grow, until `timeout_s` are over. What makes a job carries an
-    idempotency key, so that it is one job however often it is sent.
-
-    Args:
-        url: base address, such as `http://127.0.0.1:8000`; None: `SATELLITE_URL`, else the local system's.
-        timeout_s: how long a call may take, further tries included; waits that the caller asks for (`wait_s`)
-            come on top.
-        retry: whether to try again at all.
-        headers: sent with every call.
-        transport: carries the calls in the place of HTTP.
+    idempotency key, so that it is one job however often it is sent. For its arguments see `Caller`.
     """
-
-    def __init__(
-        self,
-        url: str | None = None,
-        *,
-        timeout_s: float = 60,
-        retry: bool = True,
-        headers: Mapping[str, str] | None = None,
-        transport: Transport | None = None,
-    ) -> None:
-        self._transport = transport or HttpTransport((url or default_url()).rstrip("/"), headers)
-        self._timeout_s = timeout_s
-        self._retry = retry
-        self._rng = random.Random()
 
     # Jobs
 
@@ -135,14 +107,14 @@ class AsyncClient:
             JobNotFound: there is no such job.
         """
         path = f"{PREFIX}/inference/result/{_id(job)}"
-        deadline = None if wait_s is None else _now() + wait_s
+        deadline = None if wait_s is None else now() + wait_s
         while True:
-            left_s = POLL_S if deadline is None else max(0.0, deadline - _now())
+            left_s = POLL_S if deadline is None else max(0.0, deadline - now())
             asked_s = round(min(left_s, POLL_S), 3)
             answer = await self._send(make_call("GET", path, params={"wait_s": asked_s}, wait_s=asked_s))
             found = read(Result, answer.json())
             # An ingress that is about to stop answers early: the next one is asked for the rest.
-            if found.status.is_terminal or (deadline is not None and _now() >= deadline):
+            if found.status.is_terminal or (deadline is not None and now() >= deadline):
                 return found
 
     async def predict(
@@ -254,7 +226,7 @@ class AsyncClient:
         params = {"job_id": None if job is None else _id(job), "model_name": model_name}
         parser = EventParser()
         parser.last_id = after
-        failures, since = 0, _now()
+        failures, since = 0, now()
         while True:
             headers = {} if parser.last_id is None else {"Last-Event-ID": parser.last_id}
             failure: SatelliteError = Unavailable("the stream ended")
@@ -263,7 +235,7 @@ class AsyncClient:
                     make_call("GET", f"{PREFIX}/events", params=params, headers=headers)
                 ) as lines:
                     async for line in lines:
-                        failures, since = 0, _now()
+                        failures, since = 0, now()
                         document = parser.feed(line)
                         if document is not None:
                             event = read(Event, document)
@@ -279,7 +251,7 @@ class AsyncClient:
             parser.forget()
             failures += 1
             pause = pause_s(failures, failure, self._rng)
-            too_late = _now() + pause > since + self._timeout_s and not isinstance(failure, SlowReader)
+            too_late = now() + pause > since + self._timeout_s and not isinstance(failure, SlowReader)
             if too_late or not self._retry:
                 raise failure
             await asyncio.sleep(pause)
@@ -391,76 +363,10 @@ class AsyncClient:
         """
         return read(Model, await self.request("GET", f"{PREFIX}/models/{quote(name, safe='')}"))
 
-    # All else
-
-    async def request(
-        self,
-        method: str,
-        path: str,
-        *,
-        body: Any = None,
-        params: Mapping[str, Any] | None = None,
-        idempotency_key: str | None = None,
-        wait_s: float = 0,
-    ) -> Json:
-        """Any call of the API, by its path: its document as it is. A GET is tried again as all calls are.
-
-        Args:
-            method: GET, POST or DELETE.
-            path: such as `/api/v1/models`.
-            body: sent as JSON.
-            params: of the query; a list is sent as several, None not at all.
-            idempotency_key: makes a POST one that may be tried again.
-            wait_s: for how long the server may take.
-        """
-        call = make_call(
-            method, path, body=body, params=params, idempotency_key=idempotency_key, wait_s=wait_s
-        )
-        return (await self._send(call)).json()
-
-    async def close(self) -> None:
-        """Close the connections."""
-        await self._transport.close()
-
-    async def __aenter__(self) -> AsyncClient:
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await self.close()
-
     async def _submit(self, body: Mapping[str, Any], idempotency_key: str | None) -> Submitted:
         key = idempotency_key or _new_key()
         call = make_call("POST", f"{PREFIX}/inference/submit", body=body, idempotency_key=key)
         return _submitted(await self._send(call))
-
-    async def _send(self, call: Call) -> Answer:
-        """One call, tried until it is answered, refused for good, or out of time."""
-        deadline = _now() + self._timeout_s + call.wait_s
-        failure: SatelliteError | None = None
-        failures = 0
-        while True:
-            try:
-                async with asyncio.timeout_at(deadline):
-                    answer = await self._transport.send(call)
-            except TimeoutError:
-                raise failure or WaitTimeout(
-                    f"{call.method} {call.path}: no answer within {self._timeout_s + call.wait_s:g} s"
-                ) from None
-            except Unavailable as error:
-                failure, again = error, call.repeatable or isinstance(error, Unreached)
-            else:
-                if answer.ok:
-                    return answer
-                failure = answer_error(answer)
-                # 429 says that nothing was done; 502 and 503 may come after all was.
-                again = failure.status in RETRIED and (call.repeatable or failure.status == 429)
-            failures += 1
-            pause = pause_s(failures, failure, self._rng)
-            if not (again and self._retry) or _now() + pause > deadline:
-                raise failure
-            await asyncio.sleep(pause)
 
 
 def _body(
@@ -489,7 +395,3 @@ def _id(job: JobRef) -> str:
 
 def _new_key() -> str:
     return str(uuid4())
-
-
-def _now() -> float:
-    return asyncio.get_running_loop().time()
