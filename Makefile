@@ -87,12 +87,12 @@ $(BIN)/uv:
 # Bytecode is compiled once here, or else by every one of Ray's processes at every start.
 $(RUNTIME): uv.lock pyproject.toml | $(BIN)/uv
 	@echo "Installing what uv.lock says ..."
-	@$(BIN)/uv sync --frozen --inexact --no-dev --compile-bytecode
+	@$(BIN)/uv sync --frozen --inexact --no-dev --extra server --compile-bytecode
 	@touch $@
 
 $(DEV): uv.lock pyproject.toml | $(BIN)/uv
 	@echo "Installing what uv.lock says, with the tools for development ..."
-	@$(BIN)/uv sync --frozen --inexact --compile-bytecode
+	@$(BIN)/uv sync --frozen --inexact --extra server --compile-bytecode
 	@touch $@ $(RUNTIME)
 
 $(NODE_MODULES): frontend/package.json frontend/package-lock.json

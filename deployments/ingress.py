@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Any
-from uuid import UUID
 
-import orjson
 from ray import serve
 from ray.exceptions import RayError, RayTaskError
 from ray.serve._private.constants import RAY_SERVE_REPLICA_GRPC_MAX_MESSAGE_LENGTH
 from ray.serve.exceptions import RayServeException
 from ray.serve.handle import DeploymentHandle
 
+from deployments import asgi_call
 from deployments.cluster_view import ClusterView
 from deployments.draining import DrainWatch
 from deployments.freezing import freeze
@@ -23,10 +23,7 @@ from deployments.logs import configure_logging
 from deployments.metrics import Exporter
 from deployments.versions import BroadcastReplicas
 from satellite.api.app import Application
-from satellite.api.body import parse_item
 from satellite.api.context import ApiContext
-from satellite.api.inference import accepted_body
-from satellite.api.jobs import job_detail, job_summary
 from satellite.artifacts import ArtifactSource
 from satellite.batching import Chunk, ChunkResult
 from satellite.catalog import Catalog, CatalogEntry
@@ -35,13 +32,12 @@ from satellite.control import JobControl
 from satellite.dispatch import MAX_CALL_BYTES, ModelQueue
 from satellite.errors import ConfigError, ReplicaDied
 from satellite.events import EventHub
-from satellite.jobs import JobStatus
 from satellite.metrics import Metrics
 from satellite.overview import Overview
 from satellite.registry import load_model
 from satellite.service import Service
 from satellite.settings import Settings
-from satellite.store import JobFilter, Store
+from satellite.store import Store
 from satellite.watching import Watching
 
 logger = logging.getLogger("satellite.ingress")
@@ -130,47 +126,21 @@ class Ingress:
 
     def __serve_build_asgi_app__(self) -> Application:
         """Called by Serve after the constructor."""
-        app = Application(self._context, echo_request_id=False)  # Serve sends it
+        self._app = Application(self._context, echo_request_id=False)  # Serve sends it
         freeze()
-        return app
+        return self._app
 
-    async def submit(
-        self, model_name: str, data: Any, config: dict[str, Any], job: dict[str, Any] | None = None
-    ) -> dict[str, Any]:
-        """`POST /api/v1/inference/submit` for callers that hold a handle; `job`: its other fields."""
-        body = {**(job or {}), "model_name": model_name, "data": data, "config": config}
-        return accepted_body(await self._service.submit(parse_item(body)))
+    # For callers that hold a handle, as `satellite.connect()` does; `request`: see `asgi_call.call`
 
-    async def result(self, job_id: str, wait_s: float = 0) -> dict[str, Any]:
-        """`GET /api/v1/inference/result/{job_id}` for callers that hold a handle."""
-        _, body = await self._watching.result(UUID(job_id), wait_s=wait_s)
-        return orjson.loads(body)
+    async def call(self, *request: Any) -> tuple[int, dict[str, str], bytes]:
+        """Any call of the API."""
+        return await asgi_call.answer(self._app, *request)
 
-    async def job(self, job_id: str) -> dict[str, Any]:
-        """`GET /api/v1/jobs/{job_id}` for callers that hold a handle."""
-        stored = await self._control.get(UUID(job_id))
-        position, eta_s = await self._control.expectation(stored)
-        return _plain({**job_detail(stored), "queue_position": position, "eta_s": eta_s})
-
-    async def explain(self, job_id: str) -> dict[str, Any]:
-        """`GET /api/v1/jobs/{job_id}/explain` for callers that hold a handle."""
-        return _plain(await self._control.explain(UUID(job_id)))
-
-    async def cancel(self, job_id: str) -> dict[str, Any]:
-        """`POST /api/v1/jobs/{job_id}/cancel` for callers that hold a handle."""
-        return _plain(job_summary(await self._control.cancel(UUID(job_id))))
-
-    async def jobs(
-        self, model_name: str | None, statuses: list[JobStatus], labels: dict[str, str], limit: int
-    ) -> list[dict[str, Any]]:
-        """The first page of `GET /api/v1/jobs` for callers that hold a handle."""
-        wanted = JobFilter(
-            model_name=model_name,
-            statuses=tuple(statuses),
-            labels=tuple(f"{key}={value}" for key, value in labels.items()),
-        )
-        found = await self._control.list_jobs(wanted, before=None, limit=limit)
-        return [_plain(job_summary(job)) for job in found]
+    async def call_streaming(self, *request: Any) -> AsyncGenerator[Any]:
+        """Any call of the API whose answer comes in pieces."""
+        async with contextlib.aclosing(asgi_call.call(self._app, *request)) as pieces:
+            async for piece in pieces:
+                yield piece
 
     async def __del__(self) -> None:
         """Called by Serve when the replica stops, after its requests have been answered."""
@@ -198,11 +168,6 @@ def _max_call_bytes(settings: Settings) -> int:
             extra={"action": "message_limit", "limit_bytes": limit_bytes},
         )
     return min(MAX_CALL_BYTES, limit_bytes)
-
-
-def _plain(body: dict[str, Any]) -> dict[str, Any]:
-    """A body in wire form as JSON values, as HTTP's callers get them."""
-    return orjson.loads(orjson.dumps(body, option=orjson.OPT_UTC_Z))
 
 
 def _sender(handle: DeploymentHandle) -> Callable[[Sequence[Chunk]], Awaitable[Sequence[ChunkResult]]]:

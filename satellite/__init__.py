@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from satellite.client import AsyncClient, Client
     from satellite.cluster_client import ClusterClient
 
-__all__ = ["__version__", "connect"]
+__all__ = ["AsyncClient", "Client", "__version__", "connect"]
 
 __version__ = "0.1.0"
+
+
+def __getattr__(name: str) -> Any:
+    """The clients, imported when they are asked for: the server imports this package too."""
+    if name in ("AsyncClient", "Client"):
+        from satellite import client
+
+        return getattr(client, name)
+    raise AttributeError(f"module 'satellite' has no attribute '{name}'")
 
 
 def connect(address: str | None = None) -> ClusterClient:

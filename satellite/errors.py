@@ -22,7 +22,8 @@
     ├── QueueFull                         429 queue_full          (has `retry_after_s`)
     ├── ClientClosed                      499 client_closed       (the caller hung up: nobody reads it)
     ├── Unavailable                       503 unavailable         (has `retry_after_s`)
-    │   └── StoreUnavailable              503 store_unavailable
+    │   ├── StoreUnavailable              503 store_unavailable
+    │   └── Unreached                     503 unreached           (the client's: nobody takes its calls)
     ├── WaitTimeout                       504 wait_timeout
     ├── SlowReader                        a watcher lets too many events pile up; its socket is closed
     ├── InferenceError                    500: why a job failed, recorded with it
@@ -62,6 +63,9 @@ class SatelliteError(Exception):
     status: ClassVar[int] = 500
     code: ClassVar[str] = "internal_error"
     title: ClassVar[str] = "Internal error"
+
+    # Which request the API refused; set by the client that reads the problem.
+    request_id: str | None = None
 
     def __init__(
         self,
@@ -206,6 +210,12 @@ class StoreUnavailable(Unavailable):
     """PostgreSQL does not answer."""
 
     status, code, title = 503, "store_unavailable", "The job store is unavailable"
+
+
+class Unreached(Unavailable):
+    """Nobody took the client's call, so that it may always be sent again."""
+
+    status, code, title = 503, "unreached", "Nobody answers"
 
 
 class WaitTimeout(SatelliteError):

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from enum import StrEnum
 from typing import Any, NamedTuple
 from uuid import UUID
 
 import orjson
 from uuid_utils.compat import uuid7
+
+from satellite.status import JobStatus
 
 DEFAULT_TENANT = "default"
 DEFAULT_PRIORITY = 4
@@ -20,28 +21,6 @@ PRIORITY_STEP = timedelta(seconds=30)
 _EPOCH = datetime.fromtimestamp(0, UTC)
 
 MAX_DETAIL = 2000
-
-
-class JobStatus(StrEnum):
-    """The states of a job. The allowed steps between them are enforced in SQL (`migrations/versions`)."""
-
-    QUEUED = "queued"
-    RUNNING = "running"
-    SUCCEEDED = "succeeded"
-    FAILED = "failed"
-    CANCELLED = "cancelled"
-    EXPIRED = "expired"
-    DEAD = "dead"
-
-    @property
-    def is_terminal(self) -> bool:
-        """Whether no step leads out of this state."""
-        return self not in (JobStatus.QUEUED, JobStatus.RUNNING)
-
-    @property
-    def rank(self) -> int:
-        """0, 1, 2: within one attempt a job's rank only rises."""
-        return 2 if self.is_terminal else int(self is JobStatus.RUNNING)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Generator
 from contextlib import contextmanager
+from typing import Any
 
 import typer
 from pydantic import ValidationError
 from rich.console import Console
 from rich.markup import escape
 
-from satellite.errors import ConfigError, EnvironmentProblem, SatelliteError
+from satellite.errors import ConfigError, EnvironmentProblem, SatelliteError, Unreached
 from satellite.settings import Settings
 
 # Piped into a file or a log there is no width to keep to, and nothing must be cut off.
@@ -61,19 +63,62 @@ def load_settings() -> Settings:
 
 
 @contextmanager
-def foreseen_errors() -> Generator[None]:
-    """Turns foreseen errors into one line each and an exit code; anything else keeps its traceback."""
+def foreseen_errors(*, as_json: bool = False) -> Generator[None]:
+    """Turns foreseen errors into one line each and an exit code; anything else keeps its traceback.
+
+    Args:
+        as_json: nothing but JSON goes to standard output, and an error is told as JSON too.
+    """
+    quiet, console.quiet = console.quiet, as_json or console.quiet
     try:
         yield
-    except (ConfigError, EnvironmentProblem) as exc:
-        for line in str(exc).splitlines():
-            fail(line)
-        raise typer.Exit(EXIT_CANNOT_START) from None
-    except CommandFailed as exc:
-        fail(str(exc))
-        raise typer.Exit(EXIT_FAILED) from None
     except SatelliteError as exc:
-        fail(f"{exc.title}: {exc.detail}" if exc.detail else exc.title)
-        raise typer.Exit(EXIT_FAILED) from None
+        _tell(exc, as_json=as_json)
+        raise typer.Exit(_exit_code(exc)) from None
+    except ModuleNotFoundError as exc:
+        if (exc.name or "").startswith("satellite"):
+            raise
+        missing = EnvironmentProblem(
+            f"This command needs what runs a system, and {exc.name} is missing: "
+            "pip install 'satellite[server]'"
+        )
+        _tell(missing, as_json=as_json)
+        raise typer.Exit(EXIT_CANNOT_START) from None
     except KeyboardInterrupt:
         raise typer.Exit(EXIT_INTERRUPTED) from None
+    finally:
+        console.quiet = quiet
+
+
+def print_json(found: Any) -> None:
+    """Prints what a program reads."""
+    print(json.dumps(found, indent=1, default=str), flush=True)
+
+
+def _exit_code(error: SatelliteError) -> int:
+    if isinstance(error, ConfigError | EnvironmentProblem):
+        return EXIT_CANNOT_START
+    return EXIT_NOT_RUNNING if isinstance(error, Unreached) else EXIT_FAILED
+
+
+def _tell(error: SatelliteError, *, as_json: bool) -> None:
+    entries = error.errors or []
+    if as_json:
+        told = {"code": error.code, "title": error.title, "detail": error.detail, "errors": entries}
+        errors.print(json.dumps(told), markup=False)
+        return
+    detail = error.detail
+    if isinstance(error, Unreached):
+        detail += ": start the system with `satellite up`, or say where it is with SATELLITE_URL"
+    if isinstance(error, ConfigError | EnvironmentProblem):
+        lines = detail.splitlines()
+    elif isinstance(error, CommandFailed):
+        lines = [detail]
+    else:
+        lines = [f"{error.title}: {detail}" if detail else error.title]
+    for line in lines:
+        fail(line)
+    for entry in entries:
+        # Many details already name their first error.
+        if entry["detail"] not in detail:
+            errors.print(f"  {entry['pointer']}: {entry['detail']}", markup=False)

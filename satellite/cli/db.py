@@ -13,10 +13,10 @@ import asyncpg
 from rich.table import Table
 from rich.text import Text
 
-from satellite.cli.console import EXIT_FAILED, console
+from satellite.cli.console import EXIT_FAILED, console, print_json
 from satellite.cli.lifecycle import running_state
 from satellite.cli.state import Paths
-from satellite.cli.status import megabytes
+from satellite.cli.units import megabytes
 from satellite.errors import EnvironmentProblem
 from satellite.settings import Settings
 from satellite.store import migrate
@@ -49,7 +49,7 @@ def find_database(settings: Settings) -> str:
     return state.database_url
 
 
-def upgrade(settings: Settings) -> None:
+def upgrade(settings: Settings, *, as_json: bool = False) -> None:
     """Brings the schema up to date. Does nothing if it is; safe beside ingresses and other upgrades.
 
     Raises:
@@ -64,10 +64,14 @@ def upgrade(settings: Settings) -> None:
             "newer version, or restore a backup."
         )
     if state == "current":
+        now = before
         console.print(f"The schema is up to date: {before}.")
-        return
-    _run(url, migrate.upgrade(url))
-    console.print(f"[green]Upgraded[/] from {before or 'nothing'} to {_run(url, migrate.current(url))}.")
+    else:
+        _run(url, migrate.upgrade(url))
+        now = _run(url, migrate.current(url))
+        console.print(f"[green]Upgraded[/] from {before or 'nothing'} to {now}.")
+    if as_json:
+        print_json({"database": address(url), "before": before, "revision": now})
 
 
 def status(settings: Settings, *, as_json: bool) -> int:

@@ -8,15 +8,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from rich.table import Table
 
 from satellite.cli import lifecycle
 from satellite.cli.chart import forecast_chart
-from satellite.cli.console import CommandFailed, console
-from satellite.cli.inference import FINAL, Api, Json, Refused, fetch_result
+from satellite.cli.console import CommandFailed, console, print_json
+from satellite.cli.inference import check_success, open_client
 from satellite.cli.state import Paths
+from satellite.client import Client, Result
+from satellite.client.results import document
 from satellite.settings import Settings
 
 MODEL = "lstm_timeseries"
@@ -59,20 +61,22 @@ def mean_absolute_error(forecast: Sequence[float], actual: Sequence[float]) -> f
     return sum(abs(f - a) for f, a in zip(forecast, actual, strict=True)) / len(actual)
 
 
-def run(settings: Settings, config_file: Path) -> None:
+def run(settings: Settings, config_file: Path, *, as_json: bool) -> None:
     """Runs the demo; stops the system at the end if, and only if, it was started here.
 
     Raises:
-        CommandFailed: the system does not start, or the job does not come back.
-        Refused: the job did not succeed.
+        CommandFailed: the system does not start, or the job does not come back or does not succeed.
     """
     series = load_series()
     started = None if settings.url else lifecycle.start(settings, config_file)
     api_url = settings.api_url if started is None else started.state.api_url
     try:
-        with Api(api_url) as api:
-            answer = _run_job(api, series)
-        _show(answer, series)
+        with open_client(settings.model_copy(update={"url": api_url})) as client:
+            answer = _run_job(client, series)
+        if as_json:
+            print_json(document(answer))
+        else:
+            _show(answer, series)
         if started is not None:
             lifecycle.print_addresses(started.state, Paths(settings.home))
     finally:
@@ -82,46 +86,38 @@ def run(settings: Settings, config_file: Path) -> None:
             console.print("Stopped.")
 
 
-def _run_job(api: Api, series: Series) -> Json:
+def _run_job(client: Client, series: Series) -> Result:
     console.print(
         f"Weekly CO2 at Mauna Loa ({UNIT}; Keeling and Whorf): {len(series.history)} points go to {MODEL}, "
         f"the next {STEPS} weeks are forecast."
     )
     began = time.monotonic()
-    body = {
-        "model_name": MODEL,
-        "data": series.history,
-        "config": {"forecast_steps": STEPS, "season_length": SEASON},
-    }
-    job = api.call("POST", "/api/v1/inference/submit", body=body)
-    console.print(f"Job {job['job_id']} accepted after {1000 * (time.monotonic() - began):.0f} ms.")
+    job = client.submit(MODEL, series.history, forecast_steps=STEPS, season_length=SEASON)
+    console.print(f"Job {job.job_id} accepted after {1000 * (time.monotonic() - began):.0f} ms.")
     with console.status("queued") as spinner:
         while True:
-            answer = fetch_result(api, job["job_id"], wait_s=0.5)
+            answer = client.result(job, wait_s=0.5)
             elapsed_s = time.monotonic() - began
-            spinner.update(f"{answer['status']}, {elapsed_s:.1f} s")
-            if answer["status"] in FINAL:
+            spinner.update(f"{answer.status}, {elapsed_s:.1f} s")
+            if answer.status.is_terminal:
                 break
             if elapsed_s > TIMEOUT_S:
                 raise CommandFailed(
-                    f"The job is still {answer['status']} after {TIMEOUT_S} s: see `satellite logs`."
+                    f"The job is still {answer.status} after {TIMEOUT_S} s: see `satellite logs`."
                 )
-    if answer["status"] != "succeeded":
-        error = cast("Json", answer.get("error") or {})
-        raise Refused({"title": f"The job {answer['status']}", "detail": error.get("detail", "")})
+    check_success(answer)
     console.print(
         f"[green]succeeded[/] after {elapsed_s:.1f} s (a lone job waits up to 2 s for others to join it)."
     )
     return answer
 
 
-def _show(answer: Json, series: Series) -> None:
-    result = cast("Json", answer["result"])
-    forecast = cast("list[float]", result["forecast"])
-    quantiles = cast("dict[str, list[float]]", result["quantiles"])
+def _show(answer: Result, series: Series) -> None:
+    forecast: list[float] = answer["forecast"]
+    quantiles: dict[str, list[float]] = answer["quantiles"]
     low, high = quantiles["0.1"], quantiles["0.9"]
     console.print(
-        f"\nForecast of {answer['model_name']} {answer['model_version']}, {UNIT}, all {len(forecast)} steps:"
+        f"\nForecast of {answer.model_name} {answer.model_version}, {UNIT}, all {len(forecast)} steps:"
     )
     console.print(", ".join(f"{value:.1f}" for value in forecast))
     console.print()

@@ -13,8 +13,11 @@ from satellite.errors import EnvironmentProblem
 from satellite.settings import Settings
 
 
-def deploy(settings: Settings, file: Path) -> None:
+def deploy(settings: Settings, file: Path) -> dict[str, str]:
     """Puts the config and waits until everything in it runs.
+
+    Returns:
+        What was deployed, and where it answers.
 
     Raises:
         ConfigError: the file, or one under `configs/` or `models/`, is not valid, or Serve refuses it.
@@ -41,5 +44,6 @@ def deploy(settings: Settings, file: Path) -> None:
                 logs = Path(state.session_folder) / "logs" / "serve"
                 raise CommandFailed(f"{exc}\nServe's logs: {logs}") from None
         console.print(f"[green]Deployed[/] {file}: {state.api_url}")
+        return {"file": str(file), "api_url": state.api_url}
     finally:
         serve.close()

@@ -6,110 +6,25 @@ import csv
 import json
 import sys
 from pathlib import Path
-from types import TracebackType
 from typing import Any, cast
 
-import httpx
 from rich.table import Table
 
-from satellite.cli.console import CommandFailed, console
-from satellite.errors import ConfigError, SatelliteError
-from satellite.jobs import JobStatus
+from satellite.cli.console import CommandFailed, console, print_json
+from satellite.client import Client, Model, Result, Submitted
+from satellite.client.async_client import PREFIX
+from satellite.client.results import document, read
+from satellite.errors import ConfigError
 from satellite.settings import Settings
+from satellite.status import JobStatus
 
 Json = dict[str, Any]
-# Longer than any wait the server grants in one call.
-SLACK_S = 15
-POLL_WAIT_S = 10
-FINAL = frozenset(status for status in JobStatus if status.is_terminal)
+CALL_TIMEOUT_S = 15
 
 
-class Refused(SatelliteError):
-    """The API answered with a problem; its own title and detail are shown."""
-
-    def __init__(self, problem: Json) -> None:
-        # `foreseen_errors` prints title and detail; the API's title takes the place of this class's.
-        super().__init__(str(problem.get("detail") or ""))
-        self.title = str(problem.get("title") or "Error")  # pyright: ignore[reportAttributeAccessIssue]
-        entries = cast("list[Json]", problem.get("errors") or [])
-        for entry in entries:
-            # Many details already name their first error.
-            if str(entry.get("detail", "")) not in self.detail:
-                self.detail += f"\n  {entry.get('pointer', '')}: {entry.get('detail', '')}"
-
-
-class Api:
-    """The HTTP API. Close it, or use it in `with`.
-
-    Args:
-        url: base address, without a path.
-    """
-
-    def __init__(self, url: str) -> None:
-        self.url = url
-        self._client = httpx.Client(base_url=url, timeout=SLACK_S, trust_env=_is_remote(url))
-
-    def call(
-        self,
-        method: str,
-        path: str,
-        *,
-        body: Json | None = None,
-        params: Json | None = None,
-        headers: dict[str, str] | None = None,
-        wait_s: float = 0,
-    ) -> Json:
-        """One call.
-
-        Args:
-            method: GET or POST.
-            path: after the base address.
-            body: sent as JSON.
-            params: of the query; a list is sent as several, None not at all.
-            headers: beside the usual ones.
-            wait_s: for how long the server may take.
-
-        Raises:
-            CommandFailed: nobody answers.
-            Refused: the API answered with a problem.
-        """
-        try:
-            answer = self._client.request(
-                method,
-                path,
-                json=body,
-                params={name: value for name, value in (params or {}).items() if value is not None},
-                headers=headers,
-                timeout=wait_s + SLACK_S,
-            )
-        except httpx.HTTPError as exc:
-            raise CommandFailed(
-                f"No answer from {self.url} ({exc or type(exc).__name__}): start it with `satellite up`."
-            ) from None
-        try:
-            document: object = answer.json()
-        except ValueError:
-            document = {"title": f"HTTP {answer.status_code}", "detail": answer.text[:300]}
-        if not isinstance(document, dict):
-            raise Refused(
-                {"title": "Unexpected answer", "detail": f"{path} did not answer with a JSON object."}
-            )
-        if not answer.is_success:
-            raise Refused(cast("Json", document))
-        return cast("Json", document)
-
-    def __enter__(self) -> Api:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._client.close()
-
-
-def _is_remote(url: str) -> bool:
-    """A proxy set for the internet must not catch loopback calls."""
-    return httpx.URL(url).host not in ("127.0.0.1", "localhost", "::1")
+def open_client(settings: Settings) -> Client:
+    """The API, for one command: a person reads its errors, who would rather not wait for further tries."""
+    return Client(settings.api_url, timeout_s=CALL_TIMEOUT_S, retry=False)
 
 
 def parse_data(text: str) -> list[Any]:
@@ -202,6 +117,7 @@ def submit(
     wait: bool,
     job_fields: Json | None = None,
     idempotency_key: str | None = None,
+    as_json: bool = False,
 ) -> None:
     """Submits a job; prints its id, or its result.
 
@@ -213,30 +129,28 @@ def submit(
         wait: for the result.
         job_fields: what is asked of the job beside its input; what is None is left out.
         idempotency_key: sent again with it, it is the same job.
+        as_json: print all that the API answers.
     """
+    # In the form of the API: a model's config may have the names of the client's own parameters.
     body = {"model_name": model, "data": parse_data(data), "config": parse_config(pairs)}
     body |= {name: value for name, value in (job_fields or {}).items() if value is not None}
-    headers = None if idempotency_key is None else {"Idempotency-Key": idempotency_key}
-    with Api(settings.api_url) as api:
-        job = api.call("POST", "/api/v1/inference/submit", body=body, headers=headers)
-        if not wait:
-            print(job["job_id"])
-            return
-        while (answer := fetch_result(api, job["job_id"], wait_s=POLL_WAIT_S))["status"] not in FINAL:
-            pass
-    _print_answer(answer)
-
-
-def fetch_result(api: Api, job_id: str, *, wait_s: float) -> Json:
-    """The job as it is after at most `wait_s` seconds."""
-    return api.call("GET", f"/api/v1/inference/result/{job_id}?wait_s={wait_s:g}", wait_s=wait_s)
+    with open_client(settings) as client:
+        answer = client.request(
+            "POST", f"{PREFIX}/inference/submit", body=body, idempotency_key=idempotency_key
+        )
+        submitted = read(Submitted, answer)
+        if wait:
+            _print_answer(client.result(submitted, wait_s=None))
+        elif as_json:
+            print_json(answer)
+        else:
+            print(submitted.job_id)
 
 
 def result(settings: Settings, job_id: str, *, wait_s: float) -> None:
     """Prints one job."""
-    with Api(settings.api_url) as api:
-        answer = fetch_result(api, job_id, wait_s=wait_s)
-    _print_answer(answer)
+    with open_client(settings) as client:
+        _print_answer(client.result(job_id, wait_s=wait_s))
 
 
 def predict(
@@ -246,35 +160,46 @@ def predict(
     body = {"model_name": model, "data": parse_data(data), "config": parse_config(pairs)}
     if version is not None:
         body["model_version"] = version
-    wait_s = settings.predict_wait_s
-    with Api(settings.api_url) as api:
-        answer = api.call("POST", "/api/v1/inference/predict", body=body, wait_s=wait_s)
-    _print_answer(answer)
+    with open_client(settings) as client:
+        answer = client.request(
+            "POST", f"{PREFIX}/inference/predict", body=body, wait_s=settings.predict_wait_s
+        )
+    _print_answer(read(Result, answer))
 
 
-def _print_answer(answer: Json) -> None:
+def _print_answer(answer: Result) -> None:
     """JSON on standard output, so that it can be piped; a job without success ends with an error too."""
-    print(json.dumps(answer, indent=1))
-    if answer.get("status") in FINAL - {"succeeded"}:
-        error = cast("Json", answer.get("error") or {})
-        raise Refused({"title": f"The job {answer['status']}", "detail": error.get("detail", "")})
+    print_json(document(answer))
+    check_success(answer)
 
 
-def models(settings: Settings) -> None:
+def check_success(answer: Result) -> None:
+    """Whether a job that has ended has succeeded.
+
+    Raises:
+        CommandFailed: it has not.
+    """
+    if answer.status.is_terminal and answer.status is not JobStatus.SUCCEEDED:
+        detail = answer.error.detail if answer.error is not None else ""
+        raise CommandFailed(f"The job {answer.status}: {detail}")
+
+
+def models(settings: Settings, *, as_json: bool) -> None:
     """Prints the models as a table."""
-    with Api(settings.api_url) as api:
-        found = cast("list[Json]", api.call("GET", "/api/v1/models")["models"])
+    with open_client(settings) as client:
+        found = client.models()
+    if as_json:
+        print_json([document(model) for model in found])
+    else:
+        console.print(_model_table(found))
+
+
+def _model_table(models: list[Model]) -> Table:
     table = Table(box=None, pad_edge=False)
     for title in ("Model", "Version", "State", "Replicas", "Description"):
         table.add_column(title, overflow="fold")
-    for model in found:
-        cells = [model.get(name) for name in ("name", "version", "state", "replicas")]
-        about = str(model.get("description") or "").strip().split("\n", 1)[0]
-        table.add_row(*("" if cell is None else _cell(cell) for cell in cells), about)
-    console.print(table)
-
-
-def _cell(value: object) -> str:
-    if isinstance(value, dict):
-        return ", ".join(f"{name} {inner}" for name, inner in cast("Json", value).items())
-    return str(value)
+    for model in models:
+        replicas = ", ".join(f"{state} {count}" for state, count in (model.replicas or {}).items())
+        about = model.description.strip().split("\n", 1)[0]
+        table.add_row(model.name, model.version, model.state, replicas, about)
+    return table

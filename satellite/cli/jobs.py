@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-import json
 from datetime import UTC, datetime
-from typing import Any, cast
+from typing import cast
 
 from rich.table import Table
 from rich.text import Text
 
-from satellite.cli.console import CommandFailed, console, fail
-from satellite.cli.inference import Api, Json
-from satellite.cli.status import duration
+from satellite.cli.console import CommandFailed, console, fail, print_json
+from satellite.cli.inference import Json, open_client, parse_labels
+from satellite.cli.units import short_duration
+from satellite.client import Explanation, JobStatus, JobSummary
+from satellite.client.results import document
 from satellite.errors import ConfigError
 from satellite.settings import Settings
 
-# What the API gives in one page.
-PAGE = 500
 BAR_WIDTH = 40
+REPLAY_WAIT_S = 30
 
 _COLOURS = {
     "succeeded": "green",
@@ -39,47 +39,39 @@ def list_jobs(
     as_json: bool,
 ) -> None:
     """Prints the newest jobs that fit."""
-    filters = {"model_name": model, "status": statuses, "label": labels}
-    jobs: list[Json] = []
-    cursor: str | None = None
-    with Api(settings.api_url) as api:
-        while len(jobs) < limit:
-            asked = {**filters, "limit": min(PAGE, limit - len(jobs)), "cursor": cursor}
-            page = api.call("GET", "/api/v1/jobs", params=asked)
-            jobs += cast("list[Json]", page["jobs"])
-            cursor = page["next_cursor"]
-            if cursor is None:
-                break
+    with open_client(settings) as client:
+        # One more tells whether there are more.
+        jobs = [*client.jobs(model_name=model, status=statuses, labels=parse_labels(labels), limit=limit + 1)]
+    more, jobs = len(jobs) > limit, jobs[:limit]
     if as_json:
-        print(json.dumps(jobs, indent=1))
+        print_json([document(job) for job in jobs])
     elif not jobs:
         console.print("No such jobs.")
     else:
         console.print(_job_table(jobs, datetime.now(UTC)))
-        if cursor is not None:
+        if more:
             console.print(f"These are the newest {len(jobs)}; there are more (--limit).")
 
 
-def _job_table(jobs: list[Json], now: datetime) -> Table:
+def _job_table(jobs: list[JobSummary], now: datetime) -> Table:
     table = Table(box=None, pad_edge=False)
     for title in ("Job", "Model", "Status", "Attempt", "Priority", "Age", "Took", ""):
         table.add_column(
             title, justify="right" if title in ("Attempt", "Priority", "Age", "Took") else "left"
         )
     for job in jobs:
-        created_at = datetime.fromisoformat(job["created_at"])
-        finished_at = job["finished_at"] and datetime.fromisoformat(job["finished_at"])
-        notes = [f"{name}={value}" for name, value in cast("Json", job["labels"]).items()]
-        if job["error"]:
-            notes.insert(0, str(job["error"]["code"]))
+        notes = [f"{name}={value}" for name, value in (job.labels or {}).items()]
+        if job.error:
+            notes.insert(0, job.error.code)
+        took_s = (job.finished_at - job.created_at).total_seconds() if job.finished_at else None
         table.add_row(
-            job["job_id"],
-            job["model_name"],
-            Text(job["status"], _COLOURS.get(job["status"], "")),
-            f"{job['attempt']} of {job['max_attempts']}",
-            str(job["priority"]),
-            seconds((now - created_at).total_seconds()),
-            seconds((finished_at - created_at).total_seconds()) if finished_at else "",
+            str(job.job_id),
+            job.model_name,
+            Text(job.status, _COLOURS.get(job.status, "")),
+            f"{job.attempt} of {job.max_attempts}",
+            str(job.priority),
+            short_duration((now - job.created_at).total_seconds()),
+            "" if took_s is None else short_duration(took_s),
             Text(" ".join(notes), "dim"),
         )
     return table
@@ -87,23 +79,25 @@ def _job_table(jobs: list[Json], now: datetime) -> Table:
 
 def explain(settings: Settings, job_id: str, *, as_json: bool) -> None:
     """Prints where a job's time went, and why."""
-    with Api(settings.api_url) as api:
-        found = api.call("GET", f"/api/v1/jobs/{job_id}/explain")
+    with open_client(settings) as client:
+        found = client.explain(job_id)
     if as_json:
-        print(json.dumps(found, indent=1))
+        print_json(document(found))
         return
-    console.print(f"{found['job_id']} ({found['model_name']})", markup=False)
-    console.print(found["summary"], markup=False, soft_wrap=True)
+    console.print(f"{found.job_id} ({found.model_name})", markup=False)
+    console.print(found.summary, markup=False, soft_wrap=True)
     console.print()
-    console.print(_bars(found["parts_s"]))
-    batch: Json | None = found["batch"]
-    if batch is not None:
-        size, mates = batch["size"], len(batch["mates"])
+    console.print(_bars(found.parts_s))
+    if (batch := found.batch) is not None:
         console.print()
         console.print(
-            f"Batch {batch['batch_id']} on replica {batch['replica_id']}: "
-            + (f"{size} requests, {mates} of them other jobs." if size > 1 else "this job alone.")
-            + f" Flush reason: {batch['flush_reason']}.",
+            f"Batch {batch.batch_id} on replica {batch.replica_id}: "
+            + (
+                f"{batch.size} requests, {len(batch.mates)} of them other jobs."
+                if batch.size > 1
+                else "this job alone."
+            )
+            + f" Flush reason: {batch.flush_reason}.",
             markup=False,
             soft_wrap=True,
         )
@@ -118,7 +112,7 @@ def _bars(parts_s: dict[str, float]) -> Table:
     table.add_column(justify="right")
     table.add_column()
     for name, took_s in parts_s.items():
-        table.add_row(name.replace("_", " "), seconds(took_s), bar(took_s / whole_s, BAR_WIDTH))
+        table.add_row(name.replace("_", " "), short_duration(took_s), bar(took_s / whole_s, BAR_WIDTH))
     return table
 
 
@@ -129,41 +123,46 @@ def bar(share: float, width: int) -> str:
     return "█" * full + ("▏▎▍▌▋▊▉"[rest - 1] if rest else "")
 
 
-def _attempts(found: Json) -> Table:
+def _attempts(found: Explanation) -> Table:
     table = Table(box=None, pad_edge=False)
-    for title in (f"Attempt (of {found['max_attempts']})", "Took", "Ended", "Replica"):
+    for title in (f"Attempt (of {found.max_attempts})", "Took", "Ended", "Replica"):
         table.add_column(title)
-    attempts = cast("list[Json]", found["attempts"])
-    for attempt in attempts:
-        began, ended = (
-            attempt[name] and datetime.fromisoformat(attempt[name]) for name in ("started_at", "ended_at")
-        )
-        last = attempt is attempts[-1]
-        came = found["status"] if last else f"{attempt['code']}: {attempt['detail']}"
-        took = seconds((ended - began).total_seconds()) if began and ended else ""
-        table.add_row(str(attempt["attempt"]), took, Text(came), attempt["replica_id"] or "")
+    for attempt in found.attempts:
+        began, ended = attempt.started_at, attempt.ended_at
+        last = attempt is found.attempts[-1]
+        came = found.status if last else f"{attempt.code}: {attempt.detail}"
+        took = short_duration((ended - began).total_seconds()) if began and ended else ""
+        table.add_row(str(attempt.attempt), took, Text(came), attempt.replica_id or "")
     return table
 
 
-def cancel(settings: Settings, job_id: str) -> None:
+def cancel(settings: Settings, job_id: str, *, as_json: bool) -> None:
     """Cancels a job."""
-    with Api(settings.api_url) as api:
-        job = api.call("POST", f"/api/v1/jobs/{job_id}/cancel", wait_s=10)
-    if job["status"] == "cancelled":
+    with open_client(settings) as client:
+        job = client.cancel(job_id)
+    if as_json:
+        print_json(document(job))
+    elif job.status is JobStatus.CANCELLED:
         console.print("Cancelled.")
     else:
         console.print(
-            f"Asked for: the job is {job['status']}, and the ingress that holds it has not answered yet."
+            f"Asked for: the job is {job.status}, and the ingress that holds it has not answered yet."
         )
 
 
-def retry(settings: Settings, job_id: str) -> None:
+def retry(settings: Settings, job_id: str, *, as_json: bool) -> None:
     """Repeats a job that has ended; prints the new job's id."""
-    with Api(settings.api_url) as api:
-        print(api.call("POST", f"/api/v1/jobs/{job_id}/retry", body={})["job_id"])
+    with open_client(settings) as client:
+        submitted = client.retry(job_id)
+    if as_json:
+        print_json(document(submitted))
+    else:
+        print(submitted.job_id)
 
 
-def retry_dead(settings: Settings, *, model: str | None, error_code: str | None, limit: int | None) -> None:
+def retry_dead(
+    settings: Settings, *, model: str | None, error_code: str | None, limit: int | None, as_json: bool
+) -> None:
     """Repeats dead jobs that have not been repeated yet, oldest first; prints old and new id of each.
 
     Raises:
@@ -171,18 +170,22 @@ def retry_dead(settings: Settings, *, model: str | None, error_code: str | None,
     """
     asked: Json = {"model_name": model, "error_code": error_code, "limit": limit}
     body = {name: value for name, value in asked.items() if value is not None}
-    with Api(settings.api_url) as api:
-        answer = api.call("POST", "/api/v1/jobs/retry", body=body, wait_s=30)
-    refused = 0
-    for item in cast("list[dict[str, Any]]", answer["items"]):
-        if "job_id" in item:
-            print(item["parent_id"], item["job_id"])
-        else:
-            refused += 1
+    with open_client(settings) as client:
+        answer = client.request("POST", "/api/v1/jobs/retry", body=body, wait_s=REPLAY_WAIT_S)
+    items = cast("list[Json]", answer["items"])
+    refused = [item for item in items if "problem" in item]
+    if as_json:
+        print_json(answer)
+    else:
+        for item in items:
+            if "job_id" in item:
+                print(item["parent_id"], item["job_id"])
+        for item in refused:
             fail(f"{item['parent_id']}: {item['problem']['title']}: {item['problem']['detail']}")
     if refused:
-        raise CommandFailed(f"{refused} of {len(answer['items'])} jobs were not repeated.")
-    console.print(f"Repeated {answer['replayed']} dead jobs." if answer["items"] else "No such dead jobs.")
+        raise CommandFailed(f"{len(refused)} of {len(items)} jobs were not repeated.")
+    if not as_json:
+        console.print(f"Repeated {answer['replayed']} dead jobs." if items else "No such dead jobs.")
 
 
 def check_retry(job_id: str | None, *, dead: bool, filtered: bool) -> None:
@@ -197,10 +200,3 @@ def check_retry(job_id: str | None, *, dead: bool, filtered: bool) -> None:
         )
     if filtered and not dead:
         raise ConfigError("--model, --error-code and --limit choose among dead jobs: add --dead.")
-
-
-def seconds(value: float) -> str:
-    """A short time span for people: `4 ms`, `2.1 s`, `12 min`, `3 h 5 min`."""
-    if value < 1:
-        return f"{value * 1000:.0f} ms"
-    return f"{value:.1f} s" if value < 120 else duration(value)

@@ -10,6 +10,7 @@ import time
 import uuid
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from rich.live import Live
 from rich.markup import escape
@@ -180,6 +181,18 @@ def _tell_news(state: State, told: set[str]) -> None:
             told.add(name)
             seconds = "" if part.seconds is None else f" after {part.seconds:.1f} s"
             console.print(f"{LABELS[name]}: {part.state}{seconds}")
+
+
+def summary(started: Started) -> dict[str, Any]:
+    """What `up --json` prints."""
+    state = started.state
+    return {
+        "started": started.by_us,
+        "api_url": state.api_url,
+        "dashboard_url": state.dashboard_url,
+        "seconds": state.ready_at and round(state.ready_at - state.started_at, 1),
+        "notes": state.notes,
+    }
 
 
 def print_addresses(state: State, paths: Paths) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections import deque
 from pathlib import Path
@@ -18,7 +19,7 @@ COLOURS = ("magenta", "blue", "red", "cyan", "green")
 POLL_S = 0.3
 
 
-def show(settings: Settings, *, part: str | None, follow: bool, lines: int) -> None:
+def show(settings: Settings, *, part: str | None, follow: bool, lines: int, as_json: bool) -> None:
     """Prints the last lines of each file, and with `follow` all that come until Ctrl-C.
 
     Raises:
@@ -34,12 +35,12 @@ def show(settings: Settings, *, part: str | None, follow: bool, lines: int) -> N
     for path, name in files.items():
         offsets[path] = path.stat().st_size
         for line in last_lines(path, lines):
-            _print(name, path, line, with_prefix=part is None)
+            _print(name, path, line, with_prefix=part is None, as_json=as_json)
     while follow:
         for path, name in log_files(paths, part).items():
             new, offsets[path] = read_from(path, offsets.get(path, 0))
             for line in new:
-                _print(name, path, line, with_prefix=part is None)
+                _print(name, path, line, with_prefix=part is None, as_json=as_json)
         time.sleep(POLL_S)
 
 
@@ -73,7 +74,10 @@ def read_from(path: Path, offset: int) -> tuple[list[str], int]:
     return complete.decode(errors="replace").splitlines(), offset + len(complete)
 
 
-def _print(name: str, path: Path, line: str, *, with_prefix: bool) -> None:
+def _print(name: str, path: Path, line: str, *, with_prefix: bool, as_json: bool) -> None:
+    if as_json:
+        print(json.dumps({"part": name, "file": path.name, "line": line}), flush=True)
+        return
     if not with_prefix:
         console.print(Text(line), soft_wrap=True)
         return

@@ -10,12 +10,11 @@ from typing import Annotated
 
 import typer
 
-from satellite.cli.console import console, foreseen_errors, load_settings
+from satellite.cli.console import console, foreseen_errors, load_settings, print_json
 
 app = typer.Typer(
     help="Satellite: durable AI inference on Ray Serve.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
 )
 
@@ -45,20 +44,24 @@ def up(
     foreground: Annotated[
         bool, typer.Option("--foreground", help="Stay attached; Ctrl-C stops everything.")
     ] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Start the whole system, and return when it is ready."""
-    with foreseen_errors():
+    with foreseen_errors(as_json=as_json):
         from satellite.cli import lifecycle
         from satellite.cli.state import Paths
 
         settings = load_settings()
         started = lifecycle.start(settings, config or settings.root / "serve_config.yaml")
         state = started.state
+        if as_json:
+            print_json(lifecycle.summary(started))
         if not started.by_us:
             console.print("[green]Already up.[/]")
         elif state.ready_at is not None:
             console.print(f"[green]Ready after {state.ready_at - state.started_at:.1f} s.[/]")
-        lifecycle.print_addresses(state, Paths(settings.home))
+        if not as_json:
+            lifecycle.print_addresses(state, Paths(settings.home))
         if not (foreground and started.by_us):
             started.keep()
             console.print(
@@ -70,18 +73,22 @@ def up(
 
 
 @app.command()
-def down() -> None:
+def down(as_json: AsJson = False) -> None:
     """Stop the system, and clean up after a crash."""
-    with foreseen_errors():
+    with foreseen_errors(as_json=as_json):
         from satellite.cli import lifecycle
 
-        console.print(lifecycle.down(load_settings()))
+        done = lifecycle.down(load_settings())
+        if as_json:
+            print_json({"detail": done})
+        else:
+            console.print(done)
 
 
 @app.command()
 def status(as_json: AsJson = False) -> None:
     """Show every part: state, address, uptime, memory. Exit code 0: all well, 1: degraded, 3: not running."""
-    with foreseen_errors():
+    with foreseen_errors(as_json=as_json):
         from satellite.cli import status as view
 
         raise typer.Exit(view.show(load_settings(), as_json=as_json))
@@ -94,45 +101,50 @@ def logs(
     ] = None,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on as lines arrive.")] = False,
     lines: Annotated[int, typer.Option("--lines", "-n", min=0, help="Lines of each file.")] = 50,
+    as_json: AsJson = False,
 ) -> None:
     """Show the last log lines of one part, or of all."""
-    with foreseen_errors():
+    with foreseen_errors(as_json=as_json):
         from satellite.cli import logs as view
 
-        view.show(load_settings(), part=part, follow=follow, lines=lines)
+        view.show(load_settings(), part=part, follow=follow, lines=lines, as_json=as_json)
 
 
 @app.command()
 def deploy(
     file: Annotated[Path | None, typer.Argument(help="Serve config; default: serve_config.yaml.")] = None,
+    as_json: AsJson = False,
 ) -> None:
     """Hand a Serve config to the running system, and wait until it runs."""
-    with foreseen_errors():
+    with foreseen_errors(as_json=as_json):
         from satellite.cli import deploy as action
 
         settings = load_settings()
-        action.deploy(settings, file or settings.root / "serve_config.yaml")
+        deployed = action.deploy(settings, file or settings.root / "serve_config.yaml")
+        if as_json:
+            print_json(deployed)
 
 
 @app.command()
-def demo(config: ConfigFile = None) -> None:
+def demo(config: ConfigFile = None, as_json: AsJson = False) -> None:
     """Forecast a public time series: starts the system if it is not up, and stops what it started."""
-    with foreseen_errors():
+    with foreseen_errors(as_json=as_json):
         from satellite.cli import demo as show
 
         settings = load_settings()
-        show.run(settings, config or settings.root / "serve_config.yaml")
+        show.run(settings, config or settings.root / "serve_config.yaml", as_json=as_json)
 
 
 @app.command()
 def monitor(
     port: Annotated[int, typer.Option(min=1, max=65535, help="Where Prometheus listens.")] = 9090,
+    as_json: AsJson = False,
 ) -> None:
     """Run the installed Prometheus against the running system, until Ctrl-C."""
-    with foreseen_errors():
+    with foreseen_errors(as_json=as_json):
         from satellite.cli import monitor as show
 
-        show.run(load_settings(), port)
+        show.run(load_settings(), port, as_json=as_json)
 
 
 @app.command()
@@ -161,9 +173,10 @@ def submit(
         str | None, typer.Option("--idempotency-key", help="Sent again with this key, it is the same job.")
     ] = None,
     version: Version = None,
+    as_json: AsJson = False,
 ) -> None:
     """Submit a job; prints its id, or with --wait its result."""
-    with foreseen_errors():
+    with foreseen_errors(as_json=as_json):
         from satellite.cli import inference
 
         inference.submit(
@@ -181,6 +194,7 @@ def submit(
                 "max_attempts": max_attempts,
             },
             idempotency_key=idempotency_key,
+            as_json=as_json,
         )
 
 
@@ -190,9 +204,10 @@ def result(
     wait_s: Annotated[
         float, typer.Option("--wait-s", min=0, help="Seconds to wait for the end of the job.")
     ] = 0,
+    as_json: AsJson = False,
 ) -> None:
     """Print a job's status and result as JSON. Exit code 1: it ended without success."""
-    with foreseen_errors():
+    with foreseen_errors(as_json=as_json):
         from satellite.cli import inference
 
         inference.result(load_settings(), job_id, wait_s=wait_s)
@@ -204,21 +219,39 @@ def predict(
     data: Data,
     config: Pairs = None,
     version: Version = None,
+    as_json: AsJson = False,
 ) -> None:
     """Run a model now and print its result as JSON."""
-    with foreseen_errors():
+    with foreseen_errors(as_json=as_json):
         from satellite.cli import inference
 
         inference.predict(load_settings(), model, data, config or [], version=version)
 
 
 @app.command()
-def models() -> None:
+def batch(
+    file: Annotated[
+        Path, typer.Argument(help="One JSON object a line: custom_id, model_name, data, config ...")
+    ],
+    output: Annotated[Path, typer.Option("--output", "-o", help="The results, one JSON object a line.")],
+    model: Annotated[str | None, typer.Option("--model", help="For lines without model_name.")] = None,
+    concurrency: Annotated[int, typer.Option(min=1, max=1000, help="Jobs under way at a time.")] = 32,
+    as_json: AsJson = False,
+) -> None:
+    """Run every line of a file as a job. Started again after a kill, it goes on where it was."""
+    with foreseen_errors(as_json=as_json):
+        from satellite.cli import batch as action
+
+        action.run(load_settings(), file, output, model=model, concurrency=concurrency, as_json=as_json)
+
+
+@app.command()
+def models(as_json: AsJson = False) -> None:
     """List the models that are deployed."""
-    with foreseen_errors():
+    with foreseen_errors(as_json=as_json):
         from satellite.cli import inference
 
-        inference.models(load_settings())
+        inference.models(load_settings(), as_json=as_json)
 
 
 @app.command("new-model")
@@ -230,12 +263,13 @@ def new_model(
             help="Folder; default: the first of SATELLITE_MODELS_PATH, else models/ of this checkout."
         ),
     ] = None,
+    as_json: AsJson = False,
 ) -> None:
     """Write a model that works, its test and its config, for you to change."""
-    with foreseen_errors():
+    with foreseen_errors(as_json=as_json):
         from satellite.cli import new_model as action
 
-        action.create(load_settings(), name, into)
+        action.create(load_settings(), name, into, as_json=as_json)
 
 
 @app.command("check-model")
@@ -245,7 +279,7 @@ def check_model(
     as_json: AsJson = False,
 ) -> None:
     """Hold a model to its contract, and measure it. Exit code 0: it holds, 1: it does not."""
-    with foreseen_errors():
+    with foreseen_errors(as_json=as_json):
         from satellite.cli import check_model as view
 
         raise typer.Exit(view.run(load_settings(), name, device=device, as_json=as_json))
@@ -260,12 +294,13 @@ def versions(
     rollback: Annotated[
         bool, typer.Option("--rollback", help="Go back to the default before the last change.")
     ] = False,
+    as_json: AsJson = False,
 ) -> None:
     """List a model's versions; with an option, change which of them is the default first."""
-    with foreseen_errors():
+    with foreseen_errors(as_json=as_json):
         from satellite.cli import versions as view
 
-        view.versions(load_settings(), model, default=default, rollback=rollback)
+        view.versions(load_settings(), model, default=default, rollback=rollback, as_json=as_json)
 
 
 @app.command()
@@ -281,7 +316,7 @@ def jobs(
     as_json: AsJson = False,
 ) -> None:
     """List jobs, newest first."""
-    with foreseen_errors():
+    with foreseen_errors(as_json=as_json):
         from satellite.cli import jobs as view
 
         view.list_jobs(
@@ -297,19 +332,19 @@ def jobs(
 @app.command()
 def explain(job_id: JobId, as_json: AsJson = False) -> None:
     """Show where a job's time went, why its batch left, and its attempts."""
-    with foreseen_errors():
+    with foreseen_errors(as_json=as_json):
         from satellite.cli import jobs as view
 
         view.explain(load_settings(), job_id, as_json=as_json)
 
 
 @app.command()
-def cancel(job_id: JobId) -> None:
+def cancel(job_id: JobId, as_json: AsJson = False) -> None:
     """Cancel a job. One that waits never runs; of one that runs the result is discarded."""
-    with foreseen_errors():
+    with foreseen_errors(as_json=as_json):
         from satellite.cli import jobs as action
 
-        action.cancel(load_settings(), job_id)
+        action.cancel(load_settings(), job_id, as_json=as_json)
 
 
 @app.command()
@@ -327,41 +362,42 @@ def retry(
         int | None,
         typer.Option("--limit", "-n", min=1, max=1000, help="With --dead: so many at most; default: 100."),
     ] = None,
+    as_json: AsJson = False,
 ) -> None:
     """Repeat a job as a new one, and print its id; or with --dead many, and print old and new id of each."""
-    with foreseen_errors():
+    with foreseen_errors(as_json=as_json):
         from satellite.cli import jobs as action
 
         settings = load_settings()
         action.check_retry(job_id, dead=dead, filtered=bool(model or error_code or limit))
         if job_id is not None:
-            action.retry(settings, job_id)
+            action.retry(settings, job_id, as_json=as_json)
         else:
-            action.retry_dead(settings, model=model, error_code=error_code, limit=limit)
+            action.retry_dead(settings, model=model, error_code=error_code, limit=limit, as_json=as_json)
 
 
 @app.command()
-def openapi() -> None:
-    """Print the OpenAPI document of the models in models/. No system need run."""
-    with foreseen_errors():
+def openapi(as_json: AsJson = False) -> None:
+    """Print the OpenAPI document of the shipped models, which is JSON anyway. No system need run."""
+    with foreseen_errors(as_json=as_json):
         from satellite.cli import openapi as view
 
         view.show()
 
 
 @db.command("upgrade")
-def db_upgrade() -> None:
+def db_upgrade(as_json: AsJson = False) -> None:
     """Bring the schema up to date. Safe to run twice, and while ingresses run."""
-    with foreseen_errors():
+    with foreseen_errors(as_json=as_json):
         from satellite.cli import db as action
 
-        action.upgrade(load_settings())
+        action.upgrade(load_settings(), as_json=as_json)
 
 
 @db.command("status")
 def db_status(as_json: AsJson = False) -> None:
     """Show schema, jobs, days, sizes, ingresses. Exit code 0: schema up to date, 1: not, 2: no database."""
-    with foreseen_errors():
+    with foreseen_errors(as_json=as_json):
         from satellite.cli import db as view
 
         raise typer.Exit(view.status(load_settings(), as_json=as_json))

@@ -7,7 +7,7 @@ import shutil
 
 import yaml
 
-from satellite.cli.console import console
+from satellite.cli.console import console, print_json
 from satellite.cli.lifecycle import running_state
 from satellite.cli.state import Paths
 from satellite.errors import EnvironmentProblem
@@ -52,7 +52,7 @@ def _config(paths: Paths) -> str:
     return yaml.safe_dump(config, sort_keys=False)
 
 
-def run(settings: Settings, port: int) -> None:
+def run(settings: Settings, port: int, *, as_json: bool) -> None:
     """Becomes Prometheus, until Ctrl-C.
 
     Raises:
@@ -62,5 +62,7 @@ def run(settings: Settings, port: int) -> None:
     if running_state(paths) is None:
         raise EnvironmentProblem("This system is not running: `satellite up` starts it.")
     command = prometheus_command(paths, port)
+    if as_json:
+        print_json({"url": f"http://127.0.0.1:{port}"})
     console.print(f"Prometheus: http://127.0.0.1:{port}/alerts   Ctrl-C ends it.")
     os.execv(command[0], command)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from importlib.resources import files
 from pathlib import Path
 from string import Template
@@ -12,7 +12,7 @@ from string import Template
 from rich.markup import escape
 
 from satellite.cli.check_model import files_of
-from satellite.cli.console import CommandFailed, console
+from satellite.cli.console import CommandFailed, console, print_json
 from satellite.model import name_problem
 from satellite.settings import Settings
 
@@ -28,13 +28,14 @@ class _Places:
     config: Path
 
 
-def create(settings: Settings, name: str, into: Path | None) -> None:
+def create(settings: Settings, name: str, into: Path | None, *, as_json: bool) -> None:
     """Writes the files and says what to do next.
 
     Args:
         settings: the root, and the further folders of models.
         name: of the model.
         into: the folder; left out: the first of `SATELLITE_MODELS_PATH`, else `models/`.
+        as_json: print where the files are, and no advice.
 
     Raises:
         CommandFailed: the name is malformed or taken, or a file is there; nothing was written.
@@ -64,7 +65,10 @@ def create(settings: Settings, name: str, into: Path | None) -> None:
         text = (files("satellite.cli") / "templates" / template).read_text(encoding="utf-8")
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(Template(text).substitute(words), encoding="utf-8")
-    _tell(settings, name, folder, places)
+    if as_json:
+        print_json({"name": name, **asdict(places)})
+    else:
+        _tell(settings, name, folder, places)
 
 
 def _places(settings: Settings, folder: Path, name: str) -> _Places:

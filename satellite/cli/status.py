@@ -15,6 +15,7 @@ from satellite.cli.lifecycle import LABELS, running_state
 from satellite.cli.processes import memory_bytes, tree
 from satellite.cli.serve_api import DeploymentStatus, ServeApi, api_is_ready
 from satellite.cli.state import Paths, ProcessRef, State, read_state
+from satellite.cli.units import duration, megabytes
 from satellite.settings import Settings
 
 
@@ -175,18 +176,3 @@ def _table(rows: list[Row]) -> Table:
     table.add_section()
     table.add_row("total", "", "", "", "", megabytes(sum(row.memory_bytes or 0 for row in rows)), "")
     return table
-
-
-def duration(seconds: float) -> str:
-    """A time span for people: `42 s`, `3 min`, `5 h 10 min`."""
-    whole = int(seconds)
-    if whole < 120:
-        return f"{whole} s"
-    if whole < 2 * 3600:
-        return f"{whole // 60} min"
-    return f"{whole // 3600} h {whole % 3600 // 60} min"
-
-
-def megabytes(count: int) -> str:
-    """A memory size for people."""
-    return f"{count / 1e6:.0f} MB"

@@ -7,8 +7,8 @@ from urllib.parse import quote
 
 from rich.table import Table
 
-from satellite.cli.console import console
-from satellite.cli.inference import Api, Json
+from satellite.cli.console import console, print_json
+from satellite.cli.inference import Json, open_client
 from satellite.errors import ConfigError
 from satellite.settings import Settings
 
@@ -16,7 +16,7 @@ from satellite.settings import Settings
 LOAD_WAIT_S = 120
 
 
-def versions(settings: Settings, model: str, *, default: str | None, rollback: bool) -> None:
+def versions(settings: Settings, model: str, *, default: str | None, rollback: bool, as_json: bool) -> None:
     """Prints a model's versions, after changing its default if that is asked for.
 
     Args:
@@ -24,6 +24,7 @@ def versions(settings: Settings, model: str, *, default: str | None, rollback: b
         model: the model's name.
         default: the version that is to answer where none is named.
         rollback: go back to the default before instead.
+        as_json: print what the API answers.
 
     Raises:
         ConfigError: both are asked for.
@@ -31,12 +32,15 @@ def versions(settings: Settings, model: str, *, default: str | None, rollback: b
     if default is not None and rollback:
         raise ConfigError("give --set-default or --rollback, not both")
     path = f"/api/v1/models/{quote(model, safe='')}"
-    with Api(settings.api_url) as api:
+    with open_client(settings) as client:
         if default is not None or rollback:
             body: Json = {"rollback": True} if rollback else {"version": default}
-            found = api.call("POST", f"{path}/default", body=body, wait_s=LOAD_WAIT_S)
+            found = client.request("POST", f"{path}/default", body=body, wait_s=LOAD_WAIT_S)
         else:
-            found = api.call("GET", f"{path}/versions")
+            found = client.request("GET", f"{path}/versions")
+    if as_json:
+        print_json(found)
+        return
     table = Table(box=None, pad_edge=False)
     for title in ("Version", "", "Created", "Size", "Loaded in", "Problem"):
         table.add_column(title, justify="right" if title == "Size" else "left", overflow="fold")

@@ -19,24 +19,32 @@ CLIENT = """
     from satellite.errors import InvalidRequest, JobFinished, JobNotFound, ModelNotFound
 
     with satellite.connect() as client:
-        assert client.models() == ["lstm_timeseries", "moving_average"]
+        assert {model.name for model in client.models()} == {"lstm_timeseries", "moving_average"}
         answer = client.predict("lstm_timeseries", [1.2, 2.3, 3.1, 2.8, 3.5], forecast_steps=5)
         assert len(answer["forecast"]) == 5
-        job_id = client.submit("moving_average", [1, 2, 3, 4], forecast_steps=2)
-        job = client.result(job_id)
-        assert job["status"] == "succeeded" and job["result"] == {"forecast": [2.5, 2.5]}, job
+        submitted = client.submit("moving_average", [1, 2, 3, 4], forecast_steps=2)
+        steps = list(client.stream(submitted))
+        assert [step.status for step in steps] == ["queued", "running", "succeeded"], steps
+        job = client.result(submitted)
+        assert job == steps[-1].job and job.result == {"forecast": [2.5, 2.5]}, job
+        assert [r["forecast"][0] for r in client.map("moving_average", ([n] * 4 for n in range(50)))] == [
+            *range(50)
+        ]
         options = {"priority": 9, "labels": {"line": "red"}, "idempotency_key": "k"}
         options["run_at"] = datetime.now(UTC) + timedelta(hours=1)
-        job_id = client.submit("moving_average", [1, 2, 3, 4], job=options, forecast_steps=2)
-        assert client.submit("moving_average", [1, 2, 3, 4], job=options, forecast_steps=2) == job_id
-        job = client.job(job_id)
-        assert (job["priority"], job["labels"], job["data"]) == (9, {"line": "red"}, [1, 2, 3, 4]), job
-        assert [j["job_id"] for j in client.jobs(status="queued", labels={"line": "red"})] == [str(job_id)]
-        assert client.explain(job_id)["parts_s"]["delay"] > 0
-        assert client.cancel(job_id)["status"] == "cancelled"
+        waits = client.submit("moving_average", [1, 2, 3, 4], job=options, forecast_steps=2)
+        again = client.submit("moving_average", [1, 2, 3, 4], job=options, forecast_steps=2)
+        assert (again.job_id, again.replayed) == (waits.job_id, True)
+        job = client.job(waits)
+        assert (job.priority, job.labels, job.data) == (9, {"line": "red"}, [1, 2, 3, 4]), job
+        found = client.jobs(status="queued", labels={"line": "red"})
+        assert [j.job_id for j in found] == [waits.job_id]
+        assert client.explain(waits).parts_s["delay"] > 0
+        assert client.cancel(waits).status == "cancelled"
+        assert client.retry(waits).parent_id == waits.job_id
         for error, call in [
             (InvalidRequest, lambda: client.submit("moving_average", [1, 2, 3], job={"priorty": 1})),
-            (JobFinished, lambda: client.cancel(client.jobs(status="succeeded", limit=1)[0]["job_id"])),
+            (JobFinished, lambda: client.cancel(submitted)),
             (ModelNotFound, lambda: client.predict("lstm", [1, 2, 3, 4])),
             (InvalidRequest, lambda: client.predict("moving_average", [1])),
             (JobNotFound, lambda: client.result("0193f3a2-6c1e-7b52-9d5e-3c1f0a2b4c5d")),

@@ -205,7 +205,7 @@ def test_a_handle_follows_the_default_too(system, http):
             while client.predict("multiply", 2.0)["product"] != 10.0:
                 time.sleep(0.05)
             job_id = client.submit("multiply", 2.0, job={"model_version": "7"})
-            assert client.result(job_id)["result"]["product"] == 14.0
+            assert client.result(job_id)["product"] == 14.0
             try:
                 client.predict("multiply", 2.0, model_version="nine")
             except satellite.errors.VersionFailed as error:

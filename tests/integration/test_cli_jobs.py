@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 from satellite.cli import db as database
 from satellite.cli import inference, jobs
 from satellite.cli.main import app
-from satellite.errors import EnvironmentProblem
+from satellite.errors import EnvironmentProblem, JobFinished, JobNotFinished
 from satellite.settings import Settings
 from satellite.store import migrate
 
@@ -90,7 +90,7 @@ async def test_jobs_are_listed_and_filtered(command):
 
 
 async def test_more_than_a_page_is_listed(command, monkeypatch):
-    monkeypatch.setattr(jobs, "PAGE", 2)
+    monkeypatch.setattr("satellite.client.async_client.PAGE", 2)
     submitted = [await submit(command) for _ in range(5)]
     assert [job["job_id"] for job in await listed(command, limit=4)] == submitted[:0:-1]
 
@@ -107,18 +107,17 @@ async def test_an_explanation_fits_a_screen(command):
 
 async def test_a_cancelled_job_is_repeated(node, command):
     job_id = await submit(command, run_at=(datetime.now(UTC) + timedelta(hours=1)).isoformat())
-    with pytest.raises(inference.Refused, match="only one that has ended"):
-        await command(jobs.retry, job_id)
-    assert await command(jobs.cancel, job_id) == "Cancelled.\n"
-    new = (await command(jobs.retry, job_id)).strip()
+    with pytest.raises(JobNotFinished, match="only one that has ended"):
+        await command(jobs.retry, job_id, as_json=False)
+    assert await command(jobs.cancel, job_id, as_json=False) == "Cancelled.\n"
+    new = (await command(jobs.retry, job_id, as_json=False)).strip()
     assert (await node.http.get(f"/api/v1/jobs/{new}")).json()["parent_id"] == job_id
 
 
 async def test_an_ended_job_cannot_be_cancelled(command):
     job_id = json.loads(await submit(command, wait=True))["job_id"]
-    with pytest.raises(inference.Refused) as refused:
-        await command(jobs.cancel, job_id)
-    assert refused.value.title == "The job has ended"
+    with pytest.raises(JobFinished):
+        await command(jobs.cancel, job_id, as_json=False)
 
 
 async def test_dead_jobs_are_repeated_once(node, command, db):
@@ -128,13 +127,17 @@ async def test_dead_jobs_are_repeated_once(node, command, db):
     await db.execute("ALTER TABLE jobs DISABLE TRIGGER jobs_guard_status")
     await db.execute("UPDATE jobs SET status = 'dead', result = NULL, error = '{\"code\": \"replica_died\"}'")
     await db.execute("ALTER TABLE jobs ENABLE TRIGGER jobs_guard_status")
-    nothing = await command(jobs.retry_dead, model=None, error_code="lease_lost", limit=None)
-    assert nothing == "No such dead jobs.\n"
-    lines = (await command(jobs.retry_dead, model="moving_average", error_code=None, limit=2)).splitlines()
+
+    async def repeat(model=None, error_code=None, limit=None, as_json=False):
+        return await command(
+            jobs.retry_dead, model=model, error_code=error_code, limit=limit, as_json=as_json
+        )
+
+    assert await repeat(error_code="lease_lost") == "No such dead jobs.\n"
+    lines = (await repeat(model="moving_average", limit=2)).splitlines()
     assert [line.split()[0] for line in lines[:2]] == dead[:2]
     assert lines[2] == "Repeated 2 dead jobs."
-    lines = (await command(jobs.retry_dead, model=None, error_code=None, limit=None)).splitlines()
-    assert [line.split()[0] for line in lines[:-1]] == dead[2:]
+    assert [item["parent_id"] for item in json.loads(await repeat(as_json=True))["items"]] == dead[2:]
 
 
 # The database

@@ -1,15 +1,21 @@
+import json
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+import typer
 from typer.testing import CliRunner
 
 from satellite.cli import demo, inference, logs
 from satellite.cli.chart import forecast_chart
+from satellite.cli.console import foreseen_errors
 from satellite.cli.main import app
-from satellite.cli.status import duration
-from satellite.errors import ConfigError
+from satellite.cli.units import duration
+from satellite.errors import ConfigError, InvalidRequest
+from satellite.settings import REPO_ROOT
 
 runner = CliRunner()
 
@@ -48,14 +54,27 @@ def test_config_pairs() -> None:
         inference.parse_config(["steps"])
 
 
-def test_a_problem_is_shown_as_title_and_detail() -> None:
-    problem = {
-        "title": "No such model",
-        "detail": "there is no x",
-        "errors": [{"pointer": "/a", "detail": "bad"}],
-    }
-    refused = inference.Refused(problem)
-    assert (refused.title, refused.detail) == ("No such model", "there is no x\n  /a: bad")
+def test_a_problem_is_shown_as_title_detail_and_places(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(typer.Exit) as left, foreseen_errors():
+        raise InvalidRequest("it has two", errors=[{"pointer": "/a", "detail": "bad"}])
+    assert left.value.exit_code == 1
+    assert capsys.readouterr().err == "error: The request does not validate: it has two\n  /a: bad\n"
+
+
+def commands(group: Any = None, *path: str) -> Iterator[tuple[str, ...]]:
+    for name, command in (group or typer.main.get_group(app)).commands.items():
+        if hasattr(command, "commands"):
+            yield from commands(command, *path, name)
+        else:
+            yield *path, name
+
+
+@pytest.mark.parametrize("path", list(commands()), ids=" ".join)
+def test_every_command_takes_json_and_is_documented(path: tuple[str, ...]) -> None:
+    told = runner.invoke(app, [*path, "--help"], env={"COLUMNS": "200"})
+    assert told.exit_code == 0
+    assert "--json" in told.stdout
+    assert f"`{' '.join(path)}" in (REPO_ROOT / "docs" / "CLI.md").read_text()
 
 
 def test_help_comes_without_ray_and_torch() -> None:
@@ -72,8 +91,10 @@ def test_no_system_is_told_in_one_line(tmp_path: Path, monkeypatch: pytest.Monke
     down = runner.invoke(app, ["down"])
     assert (down.exit_code, down.stdout.strip()) == (0, "Not running.")
     models = runner.invoke(app, ["models"])
-    assert models.exit_code == 1
+    assert models.exit_code == 3
     assert "satellite up" in models.stderr
+    told = json.loads(runner.invoke(app, ["models", "--json"]).stderr)
+    assert told["code"] == "unreached"
     assert "Traceback" not in models.output
 
 

@@ -5,12 +5,13 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from satellite.cli import db, inference, jobs
+from satellite.cli import db, inference, jobs, units
 from satellite.cli.main import app
 from satellite.errors import ConfigError
 from satellite.store.overview import schema_state
 
 runner = CliRunner()
+ID = "0193f3a2-6c1e-7b52-9d5e-3c1f0a2b4c5d"
 
 
 def test_labels_are_texts() -> None:
@@ -28,7 +29,12 @@ def test_a_bar_shows_its_share_and_whatever_is_not_nothing(share: float, drawn: 
 
 
 def test_time_spans() -> None:
-    assert [jobs.seconds(s) for s in (0.004, 2.13, 200, 11100)] == ["4 ms", "2.1 s", "3 min", "3 h 5 min"]
+    assert [units.short_duration(s) for s in (0.004, 2.13, 200, 11100)] == [
+        "4 ms",
+        "2.1 s",
+        "3 min",
+        "3 h 5 min",
+    ]
 
 
 @pytest.mark.parametrize(
@@ -41,12 +47,12 @@ def test_retry_must_be_told_what_to_repeat(arguments: list[str]) -> None:
 
 
 @pytest.mark.parametrize(
-    "arguments", [["jobs"], ["explain", "x"], ["cancel", "x"], ["retry", "x"], ["retry", "--dead"]]
+    "arguments", [["jobs"], ["explain", ID], ["cancel", ID], ["retry", ID], ["retry", "--dead"]]
 )
 def test_no_system_is_told_in_one_line(arguments: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SATELLITE_URL", "http://127.0.0.1:9")
     result = runner.invoke(app, arguments)
-    assert result.exit_code == 1
+    assert result.exit_code == 3
     assert "satellite up" in result.stderr
     assert "Traceback" not in result.output
 

@@ -91,7 +91,7 @@ def test_monitor_scrapes_the_nodes_of_its_home(tmp_path, monkeypatch):
 
 def test_monitor_says_what_is_missing(tmp_path, monkeypatch):
     with pytest.raises(EnvironmentProblem, match="satellite up"):
-        run(Settings(home=tmp_path), 9090)
+        run(Settings(home=tmp_path), 9090, as_json=False)
     monkeypatch.setattr(shutil, "which", lambda program: None)
     with pytest.raises(EnvironmentProblem, match="apt install prometheus"):
         prometheus_command(Paths(tmp_path), 9090)
