@@ -2,7 +2,7 @@
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help install demo up down status logs test check faults bench evaluate clean
+.PHONY: help install demo up down status logs test check faults bench evaluate secrets clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -52,6 +52,9 @@ bench: $(DEV) $(PEERS) ## compare Satellite with its peers, in about ten minutes
 
 evaluate: $(RUNTIME) ## print the scores of all models; M4=FOLDER and NAB=FOLDER compute those that need them
 	@$(BIN)/python -m models.training.scores $(if $(M4),--m4 '$(M4)') $(if $(NAB),--nab '$(NAB)')
+
+secrets: ## make the passwords and tokens that compose.yaml reads; those that exist stay
+	@sh configs/image/secrets.sh
 
 clean: ## remove what can be made again; data stays (SATELLITE_HOME)
 	@if [ -x $(BIN)/satellite ]; then $(BIN)/satellite down; fi

@@ -21,9 +21,11 @@ from typing import Any
 
 import httpx
 import yaml
+from pydantic import SecretStr
 
 from deployments.app import AppArgs, build, resolve_profile
 from deployments.registry import ModelDeployment, find_deployments, ingress_options
+from satellite.cli.serve_api import token_headers
 from satellite.config import load_environment
 from satellite.errors import SatelliteError, Unavailable
 from satellite.model import INGRESS
@@ -79,13 +81,13 @@ def _fingerprint(settings: Settings, models: dict[str, ModelDeployment]) -> str:
     return hashlib.sha256(content.encode()).hexdigest()
 
 
-def cluster_gpus(dashboard_url: str) -> float:
+def cluster_gpus(dashboard_url: str, token: SecretStr | None = None) -> float:
     """How many GPUs the cluster has, waiting for its dashboard to come up."""
     deadline = time.monotonic() + DASHBOARD_TIMEOUT_S
     while True:
         try:
             answer = httpx.get(
-                f"{dashboard_url}/api/v0/nodes", timeout=10, trust_env=False
+                f"{dashboard_url}/api/v0/nodes", timeout=10, trust_env=False, headers=token_headers(token)
             ).raise_for_status()
             nodes = answer.json()["data"]["result"]["result"]
             return sum(node["resources_total"].get("GPU", 0) for node in nodes if node["state"] == "ALIVE")
@@ -105,7 +107,7 @@ def main() -> None:
     try:
         config, settings = yaml.safe_load(text), Settings()
         rendered = render(config, settings, 0)  # before anything else: a mistake should be told at once
-        if arguments.dashboard and (gpus := cluster_gpus(arguments.dashboard)):
+        if arguments.dashboard and (gpus := cluster_gpus(arguments.dashboard, settings.ray_token)):
             rendered = render(config, settings, gpus)
     except SatelliteError as error:
         sys.exit(str(error))

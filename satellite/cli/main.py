@@ -105,13 +105,49 @@ def logs(
 @app.command()
 def deploy(
     file: Annotated[Path | None, typer.Argument(help="Serve config; default: serve_config.yaml.")] = None,
+    dashboard: Annotated[
+        str | None,
+        typer.Option(help="Address of the Ray dashboard of a cluster that `satellite up` did not start."),
+    ] = None,
 ) -> None:
     """Hand a Serve config to the running system, and wait until it runs."""
     with foreseen_errors():
         from satellite.cli import deploy as action
 
         settings = load_settings()
-        action.deploy(settings, file or settings.root / "serve_config.yaml")
+        action.deploy(settings, file or settings.root / "serve_config.yaml", dashboard_url=dashboard)
+
+
+@app.command()
+def head(
+    config: ConfigFile = None,
+    address: Annotated[
+        str, typer.Option(help="Of this machine, as the cluster's other nodes reach it.")
+    ] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=1, max=65535, help="Where they join.")] = 6379,
+) -> None:
+    """Run the head node of a cluster, and deploy to it; for containers and machines of one's own."""
+    with foreseen_errors():
+        from satellite.cli import node
+
+        settings = load_settings()
+        raise typer.Exit(
+            node.head(settings, config or settings.root / "serve_config.yaml", address=address, port=port)
+        )
+
+
+@app.command()
+def worker(
+    head: Annotated[str, typer.Argument(help="HOST:PORT where `satellite head` runs.")],
+    address: Annotated[
+        str | None, typer.Option(help="Of this machine, as the others reach it; default: Ray finds it.")
+    ] = None,
+) -> None:
+    """Run a further node of a cluster."""
+    with foreseen_errors():
+        from satellite.cli import node
+
+        node.worker(load_settings(), head, address=address)
 
 
 @app.command()

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import httpx
+from pydantic import SecretStr
 
 from satellite.errors import ConfigError, EnvironmentProblem
 from satellite.settings import Settings
@@ -114,13 +115,14 @@ class ServeApi:
 
     Args:
         dashboard_url: base address of the Ray dashboard.
+        token: what Ray asks for, if it does.
     """
 
-    def __init__(self, dashboard_url: str) -> None:
+    def __init__(self, dashboard_url: str, token: SecretStr | None = None) -> None:
         self._url = f"{dashboard_url}/api/serve/applications/"
         self._version_url = f"{dashboard_url}/api/version"
         # trust_env=False: a proxy set for the internet must not catch loopback calls.
-        self._client = httpx.Client(timeout=10, trust_env=False)
+        self._client = httpx.Client(timeout=10, trust_env=False, headers=token_headers(token))
 
     def close(self) -> None:
         """Closes the connections."""
@@ -185,6 +187,11 @@ def _deployment(application: str, name: str, details: Json) -> DeploymentStatus:
         replicas=int(details.get("target_num_replicas") or len(replicas)),
         pids=tuple(replica["pid"] for replica in replicas if replica.get("pid")),
     )
+
+
+def token_headers(token: SecretStr | None) -> dict[str, str]:
+    """How a request to Ray's dashboard shows its token."""
+    return {} if token is None else {"Authorization": f"Bearer {token.get_secret_value()}"}
 
 
 def api_is_ready(api_url: str) -> bool:
