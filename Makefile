@@ -2,7 +2,7 @@
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help install demo up down status logs test check faults bench evaluate secrets clean
+.PHONY: help install demo up down status logs test check faults bench evaluate secrets k8s-check clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -14,8 +14,8 @@ DEV := $(VENV)/.installed-dev
 PEERS := .venv-peers/.installed .venv-mlserver/.installed
 
 help: ## this list
-	@sed -n 's/^\([a-z]*\):[^#]*## /\1\t/p' $(MAKEFILE_LIST) | while IFS="$$(printf '\t')" read -r name text; do \
-		printf '  make %-8s %s\n' "$$name" "$$text"; done
+	@sed -n 's/^\([a-z0-9-]*\):[^#]*## /\1\t/p' $(MAKEFILE_LIST) | while IFS="$$(printf '\t')" read -r name text; do \
+		printf '  make %-9s %s\n' "$$name" "$$text"; done
 
 install: $(RUNTIME) ## create .venv with everything locked; the other targets do it when needed
 
@@ -55,6 +55,9 @@ evaluate: $(RUNTIME) ## print the scores of all models; M4=FOLDER and NAB=FOLDER
 
 secrets: ## make the passwords and tokens that compose.yaml reads; those that exist stay
 	@sh configs/image/secrets.sh
+
+k8s-check: $(DEV) ## apply every overlay of k8s/ to the API server of KUBECONFIG, which must have KubeRay
+	@$(BIN)/python -m tests.k8s.check
 
 clean: ## remove what can be made again; data stays (SATELLITE_HOME)
 	@if [ -x $(BIN)/satellite ]; then $(BIN)/satellite down; fi

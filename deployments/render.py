@@ -58,13 +58,14 @@ def _render_app(app: dict[str, Any], settings: Settings, gpus: float) -> dict[st
     args = AppArgs(**app.get("args", {}))
     if args.models_path is not None:
         settings = settings.model_copy(update={"models_path": tuple(args.models_path)})
-    environment = load_environment(settings.root / "configs", args.environment)
+    environment = load_environment(settings.root / "configs", args.environment or settings.environment)
     models = find_deployments(settings, resolve_profile(settings, environment, gpus))
     options = {name: model.options() for name, model in models.items()}
     options[INGRESS] = ingress_options(environment.ingress, models)
     for given in app.get("deployments", []):
         options[given["name"]] = {**options.get(given["name"], {}), **given}
     built = {
+        "environment": args.environment or settings.environment,
         "models_path": [str(folder) for folder in settings.models_path],
         "fingerprint": _fingerprint(settings, models),
     }

@@ -58,6 +58,9 @@ class Settings(BaseSettings):
         default=None, description="Where the CLI and clients find the API; unset: the local one."
     )
 
+    environment: str = Field(
+        default="local", description="Which file of configs/environments/ applies; in a cluster: cluster."
+    )
     models: str | None = Field(
         default=None,
         description="Which models to deploy: names with commas between them, or `all`; unset: those that "

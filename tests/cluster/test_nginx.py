@@ -14,7 +14,7 @@ from pathlib import Path
 
 import httpx
 import pytest
-import websockets
+from websockets.sync.client import connect
 
 from satellite.cli.ray_head import free_ports
 from satellite.settings import REPO_ROOT
@@ -133,11 +133,11 @@ def nginx(system, relay, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-async def idle_socket(nginx):
-    """A WebSocket that says nothing while the other tests run."""
-    async with websockets.connect(nginx.ws_url, ping_interval=None) as socket:
-        await socket.send(json.dumps({"subscribe": {"model_name": "moving_average"}}))
-        assert json.loads(await socket.recv())["type"] == "model"
+def idle_socket(nginx):
+    """A WebSocket that says nothing while the other tests run; its own thread answers pings."""
+    with connect(nginx.ws_url) as socket:
+        socket.send(json.dumps({"ping": 1}))
+        assert json.loads(socket.recv(5))["ping"] == 1
         yield socket, time.monotonic()
 
 
@@ -197,6 +197,14 @@ def test_server_sent_events_come_one_by_one(nginx):
     assert seen["succeeded"] - seen["queued"] > 1
 
 
+def test_a_socket_that_idles_is_kept(nginx, idle_socket):
+    socket, opened_at = idle_socket
+    time.sleep(max(0, IDLE_S - (time.monotonic() - opened_at)))
+    socket.send(json.dumps({"ping": 7}))
+    while json.loads(socket.recv(5)).get("ping") != 7:
+        pass
+
+
 async def test_a_lost_node_is_not_noticed(nginx, relay):
     async with httpx.AsyncClient(base_url=nginx.url, timeout=30) as client:
         for number in range(60):
@@ -204,12 +212,3 @@ async def test_a_lost_node_is_not_noticed(nginx, relay):
                 await asyncio.to_thread(relay.kill)
             answer = await client.get("/api/v1/models")
             assert answer.status_code == 200, (number, answer.text)
-
-
-async def test_a_socket_that_idles_is_kept(nginx, idle_socket):
-    socket, opened_at = idle_socket
-    await asyncio.sleep(max(0, IDLE_S - (time.monotonic() - opened_at)))
-    await socket.send(json.dumps({"ping": 7}))
-    async with asyncio.timeout(5):
-        while json.loads(await socket.recv()).get("ping") != 7:
-            pass
