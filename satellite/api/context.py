@@ -27,6 +27,11 @@ class DeploymentState:
         """How many replicas can take work."""
         return self.replicas.get("RUNNING", 0)
 
+    @property
+    def sleeps(self) -> bool:
+        """Whether it is as it should be, and should have no replica now."""
+        return self.state == "HEALTHY" and not self.replicas
+
 
 class Cluster(Protocol):
     """What the API asks of the cluster it runs on."""
