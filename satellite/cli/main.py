@@ -119,6 +119,22 @@ def deploy(
 
 
 @app.command()
+def scale(
+    model: Annotated[str, typer.Argument(help="The model's name; see `satellite models`.")],
+    replicas: Annotated[str, typer.Argument(help="A number, or `auto`: as its config says.")],
+    dashboard: Annotated[
+        str | None,
+        typer.Option(help="Address of the Ray dashboard of a cluster that `satellite up` did not start."),
+    ] = None,
+) -> None:
+    """Give a model a number of replicas by hand, until the next deploy."""
+    with foreseen_errors():
+        from satellite.cli import scale as action
+
+        action.scale(load_settings(), model, replicas, dashboard_url=dashboard)
+
+
+@app.command()
 def head(
     config: ConfigFile = None,
     address: Annotated[

@@ -151,6 +151,22 @@ class ServeApi:
         if not answer.is_success:
             raise ConfigError(f"Serve refuses the config: {_last_lines(answer.text, 6)}")
 
+    def config(self) -> Json:
+        """What was handed over last, in the form that `put` takes.
+
+        Raises:
+            EnvironmentProblem: the dashboard does not answer.
+        """
+        try:
+            found = cast("Json", self._client.get(self._url).raise_for_status().json())
+        except httpx.HTTPError as exc:
+            raise EnvironmentProblem(
+                f"Ray's dashboard does not answer ({exc or type(exc).__name__})."
+            ) from None
+        apps = cast("dict[str, Json]", found["applications"])
+        kept = {key: found[key] for key in ("proxy_location", "http_options") if found.get(key)}
+        return {**kept, "applications": [app["deployed_app_config"] for app in apps.values()]}
+
     def shut_down(self, *, timeout_s: float) -> None:
         """Asks Serve to stop all applications and waits for it, but not for ever."""
         try:
