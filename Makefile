@@ -2,7 +2,8 @@
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help install demo up down status logs test check page page-if-possible check-page faults bench evaluate clean
+.PHONY: help install demo up down status logs test check page page-if-possible check-page faults bench evaluate \
+	secrets k8s-check clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -21,8 +22,8 @@ HAS_NODE := node -e 'const [a, b] = process.versions.node.split("."); process.ex
 NO_NODE = { echo "Left out, as Node 20.19 or newer is needed: $@."; [ -z "$$CI" ]; }
 
 help: ## this list
-	@sed -n 's/^\([a-z]*\):[^#]*## /\1\t/p' $(MAKEFILE_LIST) | while IFS="$$(printf '\t')" read -r name text; do \
-		printf '  make %-8s %s\n' "$$name" "$$text"; done
+	@sed -n 's/^\([a-z0-9-]*\):[^#]*## /\1\t/p' $(MAKEFILE_LIST) | while IFS="$$(printf '\t')" read -r name text; do \
+		printf '  make %-9s %s\n' "$$name" "$$text"; done
 
 install: $(RUNTIME) ## create .venv with everything locked; the other targets do it when needed
 
@@ -68,6 +69,12 @@ bench: $(DEV) $(PEERS) ## compare Satellite with its peers, in about ten minutes
 
 evaluate: $(RUNTIME) ## print the scores of all models; M4=FOLDER and NAB=FOLDER compute those that need them
 	@$(BIN)/python -m models.training.scores $(if $(M4),--m4 '$(M4)') $(if $(NAB),--nab '$(NAB)')
+
+secrets: ## make the passwords and tokens that compose.yaml reads; those that exist stay
+	@sh configs/image/secrets.sh
+
+k8s-check: $(DEV) ## apply every overlay of k8s/ to the API server of KUBECONFIG, which must have KubeRay
+	@$(BIN)/python -m tests.k8s.check
 
 clean: ## remove what can be made again; data stays (SATELLITE_HOME)
 	@if [ -x $(BIN)/satellite ]; then $(BIN)/satellite down; fi

@@ -18,13 +18,14 @@ class AppArgs(BaseModel, extra="forbid"):
     """The `args` of the application in a Serve config file.
 
     Attributes:
-        environment: which file of `configs/environments/` applies.
+        environment: which file of `configs/environments/` applies; left out: `SATELLITE_ENVIRONMENT` of the
+            cluster.
         models_path: folders of models beside `models/`; left out: `SATELLITE_MODELS_PATH` of the cluster.
         fingerprint: of all that takes effect only when the application is built again. Nothing reads it, but
             Serve builds again when it changes; see `deployments/render.py`.
     """
 
-    environment: str = "local"
+    environment: str | None = None
     models_path: list[Path] | None = None
     fingerprint: str = ""
 
@@ -34,7 +35,7 @@ def build(args: AppArgs) -> serve.Application:
     settings = Settings()
     if args.models_path is not None:
         settings = settings.model_copy(update={"models_path": tuple(args.models_path)})
-    environment = load_environment(settings.root / "configs", args.environment)
+    environment = load_environment(settings.root / "configs", args.environment or settings.environment)
     gpus = ray.cluster_resources().get("GPU", 0)
     models = find_deployments(settings, resolve_profile(settings, environment, gpus))
     ingress = serve.deployment(Ingress).options(

@@ -79,7 +79,8 @@ class ClusterView:
                 logger.warning(
                     "Serve's controller does not answer.", exc_info=True, extra={"action": "controller_away"}
                 )
-            ready = all(name in self._deployments and self._deployments[name].running for name in self._names)
+            states = [self._deployments.get(name) for name in self._names]
+            ready = all(state is not None and (state.running or state.sleeps) for state in states)
             await asyncio.sleep(POLL_S if ready else STARTING_POLL_S)
 
     def _look(self) -> dict[str, DeploymentState]:

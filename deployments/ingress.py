@@ -16,6 +16,7 @@ from ray.serve.exceptions import RayServeException
 from ray.serve.handle import DeploymentHandle
 
 from deployments import asgi_call
+from deployments.autoscaling import BACKLOG
 from deployments.cluster_view import ClusterView
 from deployments.draining import DrainWatch
 from deployments.freezing import freeze
@@ -35,6 +36,7 @@ from satellite.events import EventHub
 from satellite.metrics import Metrics
 from satellite.overview import Overview
 from satellite.registry import load_model
+from satellite.scaling import wanted_by_backlog
 from satellite.service import Service
 from satellite.settings import Settings
 from satellite.store import Store
@@ -141,6 +143,20 @@ class Ingress:
         async with contextlib.aclosing(asgi_call.call(self._app, *request)) as pieces:
             async for piece in pieces:
                 yield piece
+
+    async def record_autoscaling_stats(self) -> dict[str, float]:
+        """What the backlog of each model asks for, see `deployments/autoscaling.py`; called by Serve."""
+        return {
+            BACKLOG + name: wanted_by_backlog(
+                len(queue) + queue.elsewhere,
+                queue.oldest_wait_s() or 0.0,
+                replicas=queue.replicas,
+                batch_size=queue.batching.max_batch_size,
+                compute_s=queue.compute_s,
+                targets=self._entries[name].config.scaling,
+            )
+            for name, queue in self._queues.items()
+        }
 
     async def __del__(self) -> None:
         """Called by Serve when the replica stops, after its requests have been answered."""

@@ -15,13 +15,14 @@ import ray
 from ray import serve
 from uuid_utils.compat import uuid7
 
+from deployments.autoscaling import LOAD
 from deployments.freezing import freeze
 from deployments.logs import configure_logging
 from deployments.metrics import Exporter
 from satellite.artifacts import Artifact, ArtifactSource, first_version
 from satellite.batching import Chunk, ChunkResult, Outcome, batch_size
 from satellite.catalog import CatalogEntry
-from satellite.config import Batching, ModelConfig, Versions
+from satellite.config import Batching, ModelConfig, Scaling, Versions
 from satellite.device import Device, DType, limit_torch_threads
 from satellite.errors import EnvironmentProblem, InferenceError, VersionFailed, VersionUnavailable
 from satellite.metrics import VersionMetrics
@@ -111,10 +112,13 @@ class ModelReplica:
         self._default: str | None = None
         self._metrics = VersionMetrics(self._spec.name)
         self._exporter: Exporter | None = None
+        self._scaling = Scaling()
+        self._measured = (time.monotonic(), time.process_time())  # the last look of the autoscaler
 
     async def reconfigure(self, user_config: dict[str, Any]) -> None:
         """Take over settings while running. Serve calls this at start and after a deploy."""
         self._batching = Batching.model_validate(user_config["batching"])
+        self._scaling = Scaling.model_validate(user_config.get("scaling", {}))
         for queue in self._queues:
             self._configure(queue)
         versions = Versions.model_validate(user_config.get("versions", {}))
@@ -255,6 +259,13 @@ class ModelReplica:
         )
 
     # Inside
+
+    async def record_autoscaling_stats(self) -> dict[str, float]:
+        """How busy this replica's processors are, see `deployments/autoscaling.py`; called by Serve."""
+        then, used_then = self._measured
+        now, used_now = self._measured = (time.monotonic(), time.process_time())
+        share = (used_now - used_then) / max(now - then, 1e-3) / self._torch_threads
+        return {LOAD: share / (self._scaling.target_cpu_percent / 100)}
 
     async def _run_batch(self, queued: list[_Queued]) -> list[ChunkResult]:
         items = [item for entry in queued for item in entry.chunk.items]

@@ -43,6 +43,7 @@ class ModelDeployment:
             "user_config": {
                 "batching": self.config.batching.model_dump(),
                 "versions": self.config.versions.model_dump(),
+                "scaling": self.config.scaling.model_dump(),
             },
             "graceful_shutdown_timeout_s": self.config.graceful_shutdown_timeout_s,
             "max_surge_percent": self.config.max_surge_percent,
@@ -51,7 +52,11 @@ class ModelDeployment:
 
     def details(self) -> dict[str, Any]:
         """What `/api/v1/models` shows of it."""
-        return {"resources": self.resources.model_dump(), "autoscaling": self.config.autoscaling}
+        return {
+            "resources": self.resources.model_dump(),
+            "autoscaling": self.config.autoscaling,
+            "scaling": self.config.scaling.model_dump(),
+        }
 
     def bind(self, settings: Settings) -> serve.Application:
         """The deployment, ready to be part of an application."""

@@ -21,9 +21,11 @@ from typing import Any
 
 import httpx
 import yaml
+from pydantic import SecretStr
 
 from deployments.app import AppArgs, build, resolve_profile
 from deployments.registry import ModelDeployment, find_deployments, ingress_options
+from satellite.cli.serve_api import token_headers
 from satellite.config import load_environment
 from satellite.errors import SatelliteError, Unavailable
 from satellite.model import INGRESS
@@ -56,13 +58,14 @@ def _render_app(app: dict[str, Any], settings: Settings, gpus: float) -> dict[st
     args = AppArgs(**app.get("args", {}))
     if args.models_path is not None:
         settings = settings.model_copy(update={"models_path": tuple(args.models_path)})
-    environment = load_environment(settings.root / "configs", args.environment)
+    environment = load_environment(settings.root / "configs", args.environment or settings.environment)
     models = find_deployments(settings, resolve_profile(settings, environment, gpus))
     options = {name: model.options() for name, model in models.items()}
     options[INGRESS] = ingress_options(environment.ingress, models)
     for given in app.get("deployments", []):
         options[given["name"]] = {**options.get(given["name"], {}), **given}
     built = {
+        "environment": args.environment or settings.environment,
         "models_path": [str(folder) for folder in settings.models_path],
         "fingerprint": _fingerprint(settings, models),
     }
@@ -79,13 +82,13 @@ def _fingerprint(settings: Settings, models: dict[str, ModelDeployment]) -> str:
     return hashlib.sha256(content.encode()).hexdigest()
 
 
-def cluster_gpus(dashboard_url: str) -> float:
+def cluster_gpus(dashboard_url: str, token: SecretStr | None = None) -> float:
     """How many GPUs the cluster has, waiting for its dashboard to come up."""
     deadline = time.monotonic() + DASHBOARD_TIMEOUT_S
     while True:
         try:
             answer = httpx.get(
-                f"{dashboard_url}/api/v0/nodes", timeout=10, trust_env=False
+                f"{dashboard_url}/api/v0/nodes", timeout=10, trust_env=False, headers=token_headers(token)
             ).raise_for_status()
             nodes = answer.json()["data"]["result"]["result"]
             return sum(node["resources_total"].get("GPU", 0) for node in nodes if node["state"] == "ALIVE")
@@ -105,7 +108,7 @@ def main() -> None:
     try:
         config, settings = yaml.safe_load(text), Settings()
         rendered = render(config, settings, 0)  # before anything else: a mistake should be told at once
-        if arguments.dashboard and (gpus := cluster_gpus(arguments.dashboard)):
+        if arguments.dashboard and (gpus := cluster_gpus(arguments.dashboard, settings.ray_token)):
             rendered = render(config, settings, gpus)
     except SatelliteError as error:
         sys.exit(str(error))

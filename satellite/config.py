@@ -65,6 +65,23 @@ class Versions(_Config):
     )
 
 
+class Scaling(_Config):
+    """What the replicas of a model are scaled by, beside the requests that Serve knows of.
+
+    Whichever asks for most counts. Bounds and delays stand in `autoscaling`.
+    """
+
+    target_drain_s: float = Field(
+        default=10, gt=0, description="What waits should be worked off in this time."
+    )
+    target_oldest_s: float = Field(
+        default=10, gt=0, description="A request that can run should not wait for longer than this."
+    )
+    target_cpu_percent: float = Field(
+        default=70, gt=0, le=100, description="Of the processors that a replica computes on."
+    )
+
+
 class ModelConfig(_Config):
     """`configs/models/<name>.yaml`. Every field has a default: a model needs no file here."""
 
@@ -95,8 +112,10 @@ class ModelConfig(_Config):
     )
     autoscaling: dict[str, Any] = Field(
         default={"min_replicas": 1, "max_replicas": 1},
-        description="The fields of Ray Serve's own AutoscalingConfig.",
+        description="The fields of Ray Serve's own AutoscalingConfig. `min_replicas: 0` lets a model sleep "
+        "until its first job.",
     )
+    scaling: Scaling = Scaling()
     graceful_shutdown_timeout_s: float = Field(
         default=30, gt=0, description="Longer than the longest batch, so that a stopping replica finishes it."
     )

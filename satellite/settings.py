@@ -9,10 +9,12 @@ import os
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 REPO_ROOT = Path(__file__).resolve().parent.parent
+# Where container engines put secrets as files: one named satellite_database_url is that setting.
+SECRETS = Path("/run/secrets")
 
 
 def default_home() -> Path:
@@ -28,7 +30,12 @@ def default_home() -> Path:
 class Settings(BaseSettings):
     """The settings of one process. Units are in the names; every default suits a laptop."""
 
-    model_config = SettingsConfigDict(env_prefix="SATELLITE_", frozen=True, extra="ignore")
+    model_config = SettingsConfigDict(
+        env_prefix="SATELLITE_",
+        frozen=True,
+        extra="ignore",
+        secrets_dir=SECRETS if SECRETS.is_dir() else None,
+    )
 
     home: Path = Field(default_factory=default_home, description="One folder for all data and logs.")
     root: Path = Field(default=REPO_ROOT, description="The folder that holds configs/ and serve_config.yaml.")
@@ -51,6 +58,9 @@ class Settings(BaseSettings):
         default=None, description="Where the CLI and clients find the API; unset: the local one."
     )
 
+    environment: str = Field(
+        default="local", description="Which file of configs/environments/ applies; in a cluster: production."
+    )
     models: str | None = Field(
         default=None,
         description="Which models to deploy: names with commas between them, or `all`; unset: those that "
@@ -65,6 +75,12 @@ class Settings(BaseSettings):
     )
     num_cpus: int | None = Field(
         default=None, ge=1, description="CPUs of the local Ray head; unset: all cores."
+    )
+    ray_token: SecretStr | None = Field(
+        default=None,
+        min_length=16,
+        description="What Ray asks of everyone who uses its dashboard or joins the cluster; for `satellite "
+        "head` and `worker`. Unset: everything must be on loopback.",
     )
     start_timeout_s: float = Field(
         default=180, gt=0, description="How long `satellite up` waits for readiness."

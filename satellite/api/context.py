@@ -28,6 +28,11 @@ class DeploymentState:
         """How many replicas can take work."""
         return self.replicas.get("RUNNING", 0)
 
+    @property
+    def sleeps(self) -> bool:
+        """Whether it is as it should be, and should have no replica now."""
+        return self.state == "HEALTHY" and not self.replicas
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GpuState:

@@ -70,8 +70,10 @@ async def _probe(ping: Awaitable[None], *, when_away: str) -> dict[str, Any]:
 
 
 def model_part(name: str, context: ApiContext) -> dict[str, Any]:
-    """A model's state: `ok` if it has a running replica."""
+    """A model's state: `ok` if it has a running replica, or sleeps until its first job (scaled to zero)."""
     state = context.cluster.deployments().get(name)
+    if state is not None and state.sleeps:
+        return {"state": "ok", "latency_ms": None, "detail": "no replica until a job comes"}
     if state is None or not state.running:
         detail = state.message or state.state if state else "the cluster has not been asked yet"
         return {"state": "down", "latency_ms": None, "detail": detail}

@@ -113,6 +113,10 @@ def logs(
 @app.command()
 def deploy(
     file: Annotated[Path | None, typer.Argument(help="Serve config; default: serve_config.yaml.")] = None,
+    dashboard: Annotated[
+        str | None,
+        typer.Option(help="Address of the Ray dashboard of a cluster that `satellite up` did not start."),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Hand a Serve config to the running system, and wait until it runs."""
@@ -120,9 +124,64 @@ def deploy(
         from satellite.cli import deploy as action
 
         settings = load_settings()
-        deployed = action.deploy(settings, file or settings.root / "serve_config.yaml")
+        deployed = action.deploy(
+            settings, file or settings.root / "serve_config.yaml", dashboard_url=dashboard
+        )
         if as_json:
             print_json(deployed)
+
+
+@app.command()
+def scale(
+    model: Annotated[str, typer.Argument(help="The model's name; see `satellite models`.")],
+    replicas: Annotated[str, typer.Argument(help="A number, or `auto`: as its config says.")],
+    dashboard: Annotated[
+        str | None,
+        typer.Option(help="Address of the Ray dashboard of a cluster that `satellite up` did not start."),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Give a model a number of replicas by hand, until the next deploy."""
+    with foreseen_errors(as_json=as_json):
+        from satellite.cli import scale as action
+
+        bounds = action.scale(load_settings(), model, replicas, dashboard_url=dashboard)
+        if as_json:
+            print_json(bounds)
+
+
+@app.command()
+def head(
+    config: ConfigFile = None,
+    address: Annotated[
+        str, typer.Option(help="Of this machine, as the cluster's other nodes reach it.")
+    ] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=1, max=65535, help="Where they join.")] = 6379,
+    as_json: AsJson = False,
+) -> None:
+    """Run the head node of a cluster, and deploy to it; for containers and machines of one's own."""
+    with foreseen_errors(as_json=as_json):
+        from satellite.cli import node
+
+        settings = load_settings()
+        raise typer.Exit(
+            node.head(settings, config or settings.root / "serve_config.yaml", address=address, port=port)
+        )
+
+
+@app.command()
+def worker(
+    head: Annotated[str, typer.Argument(help="HOST:PORT where `satellite head` runs.")],
+    address: Annotated[
+        str | None, typer.Option(help="Of this machine, as the others reach it; default: Ray finds it.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Run a further node of a cluster."""
+    with foreseen_errors(as_json=as_json):
+        from satellite.cli import node
+
+        node.worker(load_settings(), head, address=address)
 
 
 @app.command()

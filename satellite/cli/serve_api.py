@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import httpx
+from pydantic import SecretStr
 
 from satellite.errors import ConfigError, EnvironmentProblem
 from satellite.settings import Settings
@@ -114,13 +115,14 @@ class ServeApi:
 
     Args:
         dashboard_url: base address of the Ray dashboard.
+        token: what Ray asks for, if it does.
     """
 
-    def __init__(self, dashboard_url: str) -> None:
+    def __init__(self, dashboard_url: str, token: SecretStr | None = None) -> None:
         self._url = f"{dashboard_url}/api/serve/applications/"
         self._version_url = f"{dashboard_url}/api/version"
         # trust_env=False: a proxy set for the internet must not catch loopback calls.
-        self._client = httpx.Client(timeout=10, trust_env=False)
+        self._client = httpx.Client(timeout=10, trust_env=False, headers=token_headers(token))
 
     def close(self) -> None:
         """Closes the connections."""
@@ -148,6 +150,22 @@ class ServeApi:
             ) from None
         if not answer.is_success:
             raise ConfigError(f"Serve refuses the config: {_last_lines(answer.text, 6)}")
+
+    def config(self) -> Json:
+        """What was handed over last, in the form that `put` takes.
+
+        Raises:
+            EnvironmentProblem: the dashboard does not answer.
+        """
+        try:
+            found = cast("Json", self._client.get(self._url).raise_for_status().json())
+        except httpx.HTTPError as exc:
+            raise EnvironmentProblem(
+                f"Ray's dashboard does not answer ({exc or type(exc).__name__})."
+            ) from None
+        apps = cast("dict[str, Json]", found["applications"])
+        kept = {key: found[key] for key in ("proxy_location", "http_options") if found.get(key)}
+        return {**kept, "applications": [app["deployed_app_config"] for app in apps.values()]}
 
     def shut_down(self, *, timeout_s: float) -> None:
         """Asks Serve to stop all applications and waits for it, but not for ever."""
@@ -185,6 +203,11 @@ def _deployment(application: str, name: str, details: Json) -> DeploymentStatus:
         replicas=int(details.get("target_num_replicas") or len(replicas)),
         pids=tuple(replica["pid"] for replica in replicas if replica.get("pid")),
     )
+
+
+def token_headers(token: SecretStr | None) -> dict[str, str]:
+    """How a request to Ray's dashboard shows its token."""
+    return {} if token is None else {"Authorization": f"Bearer {token.get_secret_value()}"}
 
 
 def api_is_ready(api_url: str) -> bool:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from satellite.cli import ray_head
+from satellite.cli import serve_mode
 from satellite.cli.ray_head import RayHead, free_ports, remove_old_sessions
 from satellite.cli.serve_api import DeploymentStatus, ServeStatus, render_config
 from satellite.cli.state import Paths
@@ -53,7 +53,7 @@ def test_free_ports_are_different() -> None:
 def test_fast_mode_keeps_all_of_haproxy_below_the_home(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(ray_head, "haproxy_binary", lambda: Path("/bin/true"))
+    monkeypatch.setattr(serve_mode, "haproxy_binary", lambda: Path("/bin/true"))
     ray = head(tmp_path, serve_mode="fast")
     environment = ray.environment()
     assert environment["RAY_SERVE_ENABLE_HA_PROXY"] == "1"
@@ -67,7 +67,7 @@ def test_fast_mode_keeps_all_of_haproxy_below_the_home(
 
 
 def test_without_haproxy_the_fallback_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ray_head, "haproxy_binary", lambda: None)
+    monkeypatch.setattr(serve_mode, "haproxy_binary", lambda: None)
     ray = head(tmp_path, serve_mode="fast")
     assert "RAY_SERVE_ENABLE_HA_PROXY" not in ray.environment()
     assert ray.environment()["RAY_SERVE_THROUGHPUT_OPTIMIZED"] == "1"
@@ -89,7 +89,7 @@ def test_somebody_elses_cluster_is_never_joined(tmp_path: Path, monkeypatch: pyt
 def test_the_wrapper_narrows_haproxys_ports_and_becomes_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(ray_head, "haproxy_binary", lambda: Path("/bin/echo"))
+    monkeypatch.setattr(serve_mode, "haproxy_binary", lambda: Path("/bin/echo"))
     environment = head(tmp_path).environment()
     metrics, stats = (environment[f"RAY_SERVE_HAPROXY_{name}_PORT"] for name in ("METRICS", "STATS"))
     config = tmp_path / "a folder" / "haproxy.cfg"
@@ -107,7 +107,7 @@ def test_the_wrapper_narrows_haproxys_ports_and_becomes_it(
     # The front door listens where the settings say.
     assert binds == [f"bind 127.0.0.1:{metrics}", "bind *:8000", f"bind 127.0.0.1:{stats}"]
     front_door = config.read_text().partition("frontend http_frontend\n")[2]
-    assert front_door.startswith(ray_head.HAPROXY_RULES)
+    assert front_door.startswith(serve_mode.HAPROXY_RULES)
     headers, _, body = (config.parent / "500.http").read_bytes().partition(b"\r\n\r\n")
     assert headers.startswith(b"HTTP/1.1 503 ")
     assert b"Content-Type: application/problem+json" in headers

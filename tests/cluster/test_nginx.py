@@ -1,0 +1,214 @@
+"""A real nginx with the configuration that is shipped, in front of the real system."""
+
+import asyncio
+import contextlib
+import gzip
+import json
+import os
+import socket
+import string
+import subprocess
+import threading
+import time
+from pathlib import Path
+
+import httpx
+import pytest
+from websockets.sync.client import connect
+
+from satellite.cli.ray_head import free_ports
+from satellite.settings import REPO_ROOT
+from tests.debian import program
+
+SUBMIT = "/api/v1/inference/submit"
+JOB = {"model_name": "moving_average", "data": [1, 2, 3, 4, 5, 6, 7, 8], "config": {"forecast_steps": 2}}
+# Without a time-out of its own, nginx ends a connection on which nothing came for 60 s.
+IDLE_S = 62
+
+
+class Relay:
+    """A second node as nginx sees it: another port of the same system, which can be taken away."""
+
+    def __init__(self, target_port):
+        self._target_port = target_port
+        self._loop = asyncio.new_event_loop()
+        self._tasks = set()
+        self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
+        self._thread.start()
+        self.connections = 0
+        self._server = self._call(asyncio.start_server(self._serve, "127.0.0.1", 0))
+        self.port = self._server.sockets[0].getsockname()[1]
+
+    def kill(self):
+        """Every open connection is reset, and no further one is taken."""
+
+        async def end():
+            self._server.close()
+            for task in self._tasks:
+                task.cancel()
+            await asyncio.gather(*self._tasks, return_exceptions=True)
+
+        if self._thread.is_alive():
+            self._call(end())
+            self._loop.call_soon_threadsafe(self._loop.stop)
+            self._thread.join()
+            self._loop.close()
+
+    def _call(self, coroutine):
+        return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result(10)
+
+    async def _serve(self, reader, writer):
+        self.connections += 1
+        task = asyncio.current_task()
+        self._tasks.add(task)
+        there, back = await asyncio.open_connection("127.0.0.1", self._target_port)
+        try:
+            await asyncio.gather(self._copy(reader, back), self._copy(there, writer))
+        finally:
+            self._tasks.discard(task)
+            for end in (writer, back):
+                sock = end.get_extra_info("socket")
+                with contextlib.suppress(OSError):
+                    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+                end.transport.abort()
+
+    @staticmethod
+    async def _copy(source, sink):
+        while data := await source.read(65536):
+            sink.write(data)
+            await sink.drain()
+        with contextlib.suppress(OSError):
+            sink.write_eof()
+
+
+class Nginx:
+    def __init__(self, folder: Path, upstreams: str):
+        (self.port,) = free_ports(1)
+        self.url, self.ws_url = f"http://127.0.0.1:{self.port}", f"ws://127.0.0.1:{self.port}/api/v1/ws"
+        (folder / "conf.d").mkdir()
+        template = string.Template((REPO_ROOT / "nginx/satellite.conf.template").read_text())
+        site = template.safe_substitute(
+            SATELLITE_LISTEN=f"127.0.0.1:{self.port}", SATELLITE_UPSTREAMS=upstreams
+        )
+        (folder / "conf.d/satellite.conf").write_text(site)
+        shell = (REPO_ROOT / "nginx/nginx.conf").read_text()
+        # What is a folder of the image's is one of the test's here.
+        for ours in ("/etc/nginx/conf.d", "/tmp/nginx", "/dev/stdout", "/dev/stderr"):
+            assert ours in shell
+            shell = shell.replace(ours, str(folder / Path(ours).name))
+        (folder / "nginx.conf").write_text(shell)
+        command = [program("nginx", "nginx-light"), "-p", str(folder), "-c", str(folder / "nginx.conf")]
+        checked = subprocess.run([*command, "-t"], capture_output=True, text=True, check=False)
+        assert checked.returncode == 0, checked.stderr
+        # As root its workers would be `nobody`, who cannot enter pytest's folders.
+        user = "user root; " if os.geteuid() == 0 else ""
+        self._process = subprocess.Popen([*command, "-g", f"{user}daemon off;"])
+        deadline = time.monotonic() + 10
+        while True:
+            with contextlib.suppress(httpx.HTTPError):
+                if httpx.get(f"{self.url}/nginx-health").status_code == 204:
+                    return
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+
+    def stop(self):
+        self._process.terminate()
+        self._process.wait(10)
+
+
+@pytest.fixture(scope="module")
+def relay(system):
+    relay = Relay(system.http_port)
+    yield relay
+    relay.kill()
+
+
+@pytest.fixture(scope="module")
+def nginx(system, relay, tmp_path_factory):
+    nodes = f"server 127.0.0.1:{system.http_port} max_fails=2 fail_timeout=5s; "
+    nodes += f"server 127.0.0.1:{relay.port} max_fails=2 fail_timeout=5s;"
+    nginx = Nginx(tmp_path_factory.mktemp("nginx"), nodes)
+    yield nginx
+    nginx.stop()
+
+
+@pytest.fixture(scope="module")
+def idle_socket(nginx):
+    """A WebSocket that says nothing while the other tests run; its own thread answers pings."""
+    with connect(nginx.ws_url) as socket:
+        socket.send(json.dumps({"ping": 1}))
+        assert json.loads(socket.recv(5))["ping"] == 1
+        yield socket, time.monotonic()
+
+
+async def test_a_job_through_both_nodes(nginx, relay, idle_socket):
+    async with httpx.AsyncClient(base_url=nginx.url, timeout=60) as client:
+        answers = await asyncio.gather(*(client.post(SUBMIT, json=JOB) for _ in range(16)))
+        assert {answer.status_code for answer in answers} == {202}
+        results = await asyncio.gather(*(client.get(answer.json()["links"]["wait"]) for answer in answers))
+    assert {result.json()["status"] for result in results} == {"succeeded"}
+    assert relay.connections > 0
+
+
+def test_security_headers_and_request_ids(nginx):
+    answer = httpx.get(f"{nginx.url}/health", headers={"X-Request-ID": "from-the-caller"})
+    assert answer.headers.get_list("x-content-type-options") == ["nosniff"]
+    assert answer.headers.get_list("x-frame-options") == ["DENY"]
+    assert answer.headers["x-request-id"] == "from-the-caller"
+    assert "nginx/" not in answer.headers["server"]
+    assert httpx.get(f"{nginx.url}/health").headers["x-request-id"]
+
+
+def test_json_is_compressed(nginx):
+    with httpx.stream("GET", f"{nginx.url}/openapi.json", headers={"Accept-Encoding": "gzip"}) as answer:
+        assert answer.headers["content-encoding"] == "gzip"
+        raw = b"".join(answer.iter_raw())
+    assert json.loads(gzip.decompress(raw))["info"]["title"] == "Satellite"
+
+
+def test_the_page_and_what_it_loads(nginx):
+    answer = httpx.get(nginx.url)
+    assert answer.status_code == 200
+    assert answer.headers["content-type"].startswith("text/html")
+
+
+def test_a_body_over_the_limit_is_refused(nginx):
+    body = b'{"model_name":"moving_average","data":[' + b"1," * (3 << 20) + b"1]}"
+    assert httpx.post(f"{nginx.url}{SUBMIT}", content=body).status_code == 413
+    # Between Satellite's limit and nginx's: Satellite's own answer, which says what to do.
+    body = b'{"model_name":"moving_average","data":[' + b"1," * int(4.4 * 2**19) + b"1]}"
+    answer = httpx.post(f"{nginx.url}{SUBMIT}", content=body, headers={"Content-Type": "application/json"})
+    assert answer.status_code == 413
+    assert answer.json()["code"] == "body_too_large"
+
+
+def test_server_sent_events_come_one_by_one(nginx):
+    with httpx.Client(base_url=nginx.url, timeout=30) as client:
+        job_id = client.post(SUBMIT, json=JOB).json()["job_id"]
+        with client.stream("GET", f"/api/v1/events?job_id={job_id}") as answer:
+            assert "content-encoding" not in answer.headers
+            seen = {}
+            for line in answer.iter_lines():
+                if line.startswith("data:"):
+                    seen[json.loads(line[5:])["status"]] = time.monotonic()
+                if "succeeded" in seen:
+                    break
+    # The window of the batch lies between the two: held back, they would come together.
+    assert seen["succeeded"] - seen["queued"] > 1
+
+
+def test_a_socket_that_idles_is_kept(nginx, idle_socket):
+    socket, opened_at = idle_socket
+    time.sleep(max(0, IDLE_S - (time.monotonic() - opened_at)))
+    socket.send(json.dumps({"ping": 7}))
+    while json.loads(socket.recv(5)).get("ping") != 7:
+        pass
+
+
+async def test_a_lost_node_is_not_noticed(nginx, relay):
+    async with httpx.AsyncClient(base_url=nginx.url, timeout=30) as client:
+        for number in range(60):
+            if number == 20:
+                await asyncio.to_thread(relay.kill)
+            answer = await client.get("/api/v1/models")
+            assert answer.status_code == 200, (number, answer.text)
