@@ -2,6 +2,7 @@
 
 import pytest
 
+from tests import broker
 from tests.system import running
 
 
@@ -9,3 +10,9 @@ from tests.system import running
 def system():
     with running() as system:
         yield system
+
+
+@pytest.fixture(scope="session")
+def kafka():
+    with broker.running_or_skip() as kafka:
+        yield kafka

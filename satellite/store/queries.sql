@@ -272,6 +272,14 @@ SELECT id, tenant, model_name, status, attempt, max_attempts, created_at, model_
        error, priority, run_at, deadline_at, labels, parent_id, cancel_requested, requested_version
 FROM jobs WHERE id = ANY($1::uuid[]) AND tenant = $2;
 
+-- name: ended_jobs
+-- For what leaves through Kafka: without inputs, and without a result of more than $2 bytes.
+SELECT id, tenant, model_name, status, attempt, max_attempts, created_at, model_version, started_at, finished_at,
+       error, priority, run_at, deadline_at, labels, parent_id, cancel_requested, requested_version,
+       CASE WHEN octet_length(result::text) <= $2 THEN result END AS result,
+       coalesce(octet_length(result::text) > $2, false) AS is_too_large
+FROM jobs WHERE id = ANY($1::uuid[]);
+
 -- name: list_jobs
 -- Newest first, after a cursor. Planned anew for every call (see Store.list_jobs): the filters that are NULL vanish, and
 -- PostgreSQL picks the index for those that remain.

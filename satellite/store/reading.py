@@ -75,6 +75,20 @@ class Reading:
 
         return [_job(row) for row in await self.connections.run(read)]
 
+    async def ended_jobs(
+        self, job_ids: Sequence[UUID], *, max_result_bytes: int
+    ) -> dict[UUID, tuple[Job, bool]]:
+        """Jobs of all tenants, by id; those that were deleted are missing.
+
+        Returns:
+            Each job, and whether its result was left out for its size.
+        """
+        rows = await self._fetch(queries.ENDED_JOBS, list(job_ids), max_result_bytes)
+        return {
+            row["id"]: (_job(row, result=row["result"] and row["result"].encode()), row["is_too_large"])
+            for row in rows
+        }
+
     async def replayable(
         self,
         tenant: str,
