@@ -60,7 +60,6 @@ def client_options(settings: Settings) -> dict[str, Any]:
         "bootstrap_timeout_ms": REQUEST_TIMEOUT_MS,
         # A restarted broker is to be found again at once, not after half a minute.
         "reconnect_backoff_max_ms": 1000,
-        "metrics_enabled": False,
     }
     if settings.kafka_security.startswith("SASL"):
         if settings.kafka_username is None or settings.kafka_password is None:

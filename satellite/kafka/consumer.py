@@ -56,6 +56,7 @@ class JobConsumer:
             # What was sent before the system first came up is to be computed too.
             "auto_offset_reset": "earliest",
             "allow_auto_create_topics": False,
+            "metrics_enabled": False,
             "session_timeout_ms": SESSION_TIMEOUT_MS,
             "metadata_max_age_ms": 10_000,
             "max_poll_records": MAX_RECORDS,
@@ -150,7 +151,7 @@ class JobConsumer:
         taken: Mapping[TopicPartition, Taken],
     ) -> None:
         offsets = {
-            partition: OffsetAndMetadata(end.offset, "", None)
+            partition: OffsetAndMetadata(end.offset, "", -1)
             for partition, end in taken.items()
             if end.offset > batches[partition][0].offset
         }

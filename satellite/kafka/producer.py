@@ -38,6 +38,7 @@ class Producer:
             "max_block_ms": REQUEST_TIMEOUT_MS,
             "delivery_timeout_ms": DELIVERY_TIMEOUT_S * 1000,
             "allow_auto_create_topics": False,
+            "metrics_enabled": False,
         }
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="kafka-producer")
         self._producer: KafkaProducer | None = None
