@@ -15,8 +15,6 @@ import tempfile
 import time
 from pathlib import Path
 
-import pytest
-
 from satellite.cli.ray_head import free_ports
 
 VERSION = "4.1.0"
@@ -65,6 +63,9 @@ class Broker:
             "transaction.state.log.min.isr": 1,
             "group.initial.rebalance.delay.ms": 0,
             "auto.create.topics.enable": "false",
+            # A broker that was killed may come back at once, not only when it has been missed for long.
+            "broker.session.timeout.ms": 2000,
+            "broker.heartbeat.interval.ms": 500,
             **overrides,
         }
         self._properties.write_text("".join(f"{key}={value}\n" for key, value in properties.items()))
@@ -132,19 +133,6 @@ def running(**overrides):
     finally:
         broker.stop()
         shutil.rmtree(folder, ignore_errors=True)
-
-
-@contextlib.contextmanager
-def running_or_skip(**overrides):
-    """The same for a fixture: where there can be no broker its tests are skipped, except in CI."""
-    with contextlib.ExitStack() as stack:
-        try:
-            broker = stack.enter_context(running(**overrides))
-        except BrokerUnavailable as error:
-            if os.environ.get("CI"):
-                raise
-            pytest.skip(f"no Kafka: {error}")
-        yield broker
 
 
 def fetch():

@@ -7,7 +7,7 @@ one committed result; attempts rise strictly; a stale owner changes 0 rows. 4. S
 same id; another body: 409. 5. Each result is that of its own input. 6. A cancel acknowledged before the start
 never runs. 7. Attempts never pass their maximum, crashes counted. 8. A job's event order is the same over WS,
 SSE and polling, without gaps after a reconnect. 9. A message's offset is committed only after the durable
-insert; one seen twice makes one job. 10. No orphan stays unclaimed past the lease. 11. A batch is at most 8,
+insert; one seen twice makes one job; every end leaves. 10. No orphan stays unclaimed past the lease. 11. A batch is at most 8,
 of one model and version, and never uses a closed model. 12. The lowest priority is never starved.
 """
 
@@ -248,6 +248,19 @@ def offsets_follow_inserts(_: History, evidence: Evidence) -> Iterator[Finding]:
             yield message.key, f"{place} is committed, but there is no job"
         if len(made[message.key]) > 1:
             yield message.key, f"{place} made {len(made[message.key])} jobs"
+    if evidence.results is None:
+        return
+    told = {result.job_id: result for result in evidence.results}
+    for job in evidence.jobs:
+        result = told.get(job.job_id)
+        if result is None:
+            if job.status in TERMINAL:
+                yield job.job_id, f"it is {job.status}, and that never left through Kafka"
+        elif (result.status, result.nonce) != (job.status, job.result_nonce):
+            yield (
+                job.job_id,
+                f"it left as {result.status} {result.nonce}, and is {job.status} {job.result_nonce}",
+            )
 
 
 def no_orphan_stays(_: History, evidence: Evidence) -> Iterator[Finding]:
