@@ -7,8 +7,9 @@ one committed result; attempts rise strictly; a stale owner changes 0 rows. 4. S
 same id; another body: 409. 5. Each result is that of its own input. 6. A cancel acknowledged before the start
 never runs. 7. Attempts never pass their maximum, crashes counted. 8. A job's event order is the same over WS,
 SSE and polling, without gaps after a reconnect. 9. A message's offset is committed only after the durable
-insert; one seen twice makes one job; every end leaves. 10. No orphan stays unclaimed past the lease. 11. A batch is at most 8,
-of one model and version, and never uses a closed model. 12. The lowest priority is never starved.
+insert; one seen twice makes one job; every end leaves. 10. No orphan stays unclaimed past the lease. 11. A
+batch is at most 8, of one model and version, and never uses a closed model. 12. The lowest priority is never
+starved.
 """
 
 from __future__ import annotations

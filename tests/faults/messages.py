@@ -52,7 +52,6 @@ class Line:
 
     async def produce(self, count: int, duration_s: float) -> None:
         """Send so many messages, evenly; while the broker is away they wait in the producer."""
-        # One in flight and no idempotence: what is sent again after a lost answer may be there twice.
         producer = await asyncio.to_thread(
             KafkaProducer,
             bootstrap_servers=self._broker.bootstrap,

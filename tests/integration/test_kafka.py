@@ -8,8 +8,10 @@ from uuid import UUID, uuid4
 
 import pytest
 from kafka import KafkaConsumer, KafkaProducer
+from typer.testing import CliRunner
 
 from satellite.catalog import Catalog, CatalogEntry
+from satellite.cli.main import app
 from satellite.config import ModelConfig
 from satellite.events import EventHub
 from satellite.kafka.bridge import Bridge
@@ -237,3 +239,35 @@ async def test_a_second_consumer_shares_the_work_and_takes_over(line, db):
         line.send(*(job_body(n) for n in range(100)))  # the second has left, and the first goes on
         await drained(line)
     assert await jobs(db) == sent + 100
+
+
+def test_the_commands(kafka, tmp_path, monkeypatch):
+    monkeypatch.setenv("SATELLITE_KAFKA_BOOTSTRAP", kafka.bootstrap)
+    monkeypatch.setenv("SATELLITE_KAFKA_PREFIX", prefix := f"t{uuid4().hex[:12]}")
+    monkeypatch.setenv("SATELLITE_HOME", str(tmp_path))
+    messages = tmp_path / "messages.ndjson"
+    messages.write_text('{"a": 1}\n\n{"a": 2}\n')
+
+    def satellite(*arguments, exit_code=0):
+        done = CliRunner().invoke(app, ["kafka", *arguments])
+        assert done.exit_code == exit_code, done.output
+        return done.stdout
+
+    rows = json.loads(satellite("topics", "--json", exit_code=1))
+    assert [row["topic"] for row in rows] == [
+        f"{prefix}.{kind}" for kind in ("jobs", "rejected", "results", "events")
+    ]
+    satellite("tail", "results", exit_code=1)
+    for made in (True, False):  # twice without harm
+        rows = json.loads(satellite("topics", "--create", "--partitions", "2", "--json"))
+        assert {(row["partitions"], row["made"]) for row in rows} == {(2, made)}
+    assert len(json.loads(satellite("produce", str(messages), "--key", "k", "--json"))) == 2
+    found = json.loads(satellite("lag", "--json"))
+    assert sum(row["lag"] for row in found["in"]) == 2
+    assert found["out"] is None  # there is no database
+    lines = satellite("tail", "jobs", "--from-beginning", "-n", "2", "--json").splitlines()
+    assert [json.loads(line)["value"] for line in lines] == ['{"a": 1}', '{"a": 2}']
+    assert {json.loads(line)["key"] for line in lines} == {"k"}
+    satellite("tail", "nothing", exit_code=2)
+    assert json.loads(satellite("schema", "results"))["title"].endswith("satellite.results")
+    satellite("schema", "rejected", exit_code=2)
