@@ -167,6 +167,7 @@ def _java():
 
 def main():
     """Start one, print where, wait for Ctrl-C."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit())
     try:
         with running() as broker:
             print(f"Kafka {VERSION} is up. Ctrl-C ends it, and its data is gone. In another shell:\n")
