@@ -271,3 +271,24 @@ def test_the_commands(kafka, tmp_path, monkeypatch):
     satellite("tail", "nothing", exit_code=2)
     assert json.loads(satellite("schema", "results"))["title"].endswith("satellite.results")
     satellite("schema", "rejected", exit_code=2)
+
+
+async def test_brokers_that_are_away_are_waited_for(line, db):
+    line.send(job_body(1))
+    line.broker.kill()
+    try:
+        async with serve(line.database_url, line.redis_url) as node, line.bridge() as bridge:
+            assert bridge.health()["state"] == "degraded"
+            await eventually(lambda: all(reader.is_owner for reader in bridge.readers))
+            async with asyncio.timeout(30):
+                answer = await node.http.post("/api/v1/inference/submit", json=job_body(2))
+                while not all(reader.failure for reader in bridge.readers):
+                    await asyncio.sleep(0.1)
+            await asyncio.to_thread(line.broker.start)
+            results = await asyncio.to_thread(line.read, line.topics.results, 2, 60)
+            await eventually(lambda: bridge.health()["state"] == "ok", 20)
+    finally:
+        if line.broker.process.poll() is not None:
+            line.broker.start()
+    assert answer.json()["job_id"] in {record.key.decode() for record in results}
+    assert await jobs(db) == 2
