@@ -26,8 +26,6 @@ from satellite.releases import NoReplicas, Releases
 from satellite.settings import Settings
 from satellite.store import Store
 
-logger = logging.getLogger("satellite.kafka")
-
 ASK_TIMEOUT_S = 2.0
 FLUSH_S = 2.0
 
@@ -45,6 +43,8 @@ class KafkaConsumer:
         self, settings: Settings, model_files: dict[str, str], sources: dict[str, ArtifactSource]
     ) -> None:
         configure_logging(settings.log_level)
+        # What it says many times a second while brokers are away, the bridge says once.
+        logging.getLogger("kafka").setLevel(logging.CRITICAL)
         if settings.database_url is None or settings.redis_url is None:
             raise ConfigError("SATELLITE_DATABASE_URL and SATELLITE_REDIS_URL must be set on the cluster")
         specs = {name: load_model(Path(file)) for name, file in model_files.items()}

@@ -44,7 +44,7 @@ RETRY_S = (0.01, 0.02, 0.05, 0.1, 0.2)
 GATHER_S = 0.03
 # After the sink has failed; doubled each time.
 BACKOFF_S = 0.5
-MAX_BACKOFF_S = 10.0
+MAX_BACKOFF_S = 5.0
 
 
 class ReaderLost(Exception):

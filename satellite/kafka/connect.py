@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
+
+from kafka.net.compat import KafkaNetClient
 
 from satellite.errors import ConfigError
 from satellite.settings import Settings
 
 # A broker that does not answer for so long is away.
 REQUEST_TIMEOUT_MS = 10_000
+BOOTSTRAP_TIMEOUT_MS = 5000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,7 +61,7 @@ def client_options(settings: Settings) -> dict[str, Any]:
         "client_id": "satellite",
         "security_protocol": settings.kafka_security,
         "request_timeout_ms": REQUEST_TIMEOUT_MS,
-        "bootstrap_timeout_ms": REQUEST_TIMEOUT_MS,
+        "bootstrap_timeout_ms": BOOTSTRAP_TIMEOUT_MS,
         # A restarted broker is to be found again at once, not after half a minute.
         "reconnect_backoff_max_ms": 1000,
     }
@@ -78,3 +82,25 @@ def client_options(settings: Settings) -> dict[str, Any]:
         "ssl_keyfile": settings.kafka_key,
     }
     return options | {name: str(path) for name, path in files.items() if path is not None}
+
+
+def connect(kind: Callable[..., Any], options: dict[str, Any]) -> Any:
+    """Make a client of kafka-python: a consumer, a producer or an admin.
+
+    One that does not reach its brokers leaves a thread and its sockets behind; here they are closed.
+
+    Raises:
+        KafkaError: the brokers do not answer.
+    """
+    made: list[KafkaNetClient] = []
+
+    def network(**config: Any) -> KafkaNetClient:
+        made.append(KafkaNetClient(**config))
+        return made[0]
+
+    try:
+        return kind(**options, kafka_client=network)
+    except BaseException:
+        for client in made:
+            client.close()
+        raise

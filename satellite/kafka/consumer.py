@@ -14,7 +14,7 @@ from kafka.errors import KafkaError
 from kafka.structs import OffsetAndMetadata, TopicPartition
 
 from satellite.errors import Unavailable
-from satellite.kafka.connect import Topics, client_options
+from satellite.kafka.connect import Topics, client_options, connect
 from satellite.kafka.intake import Intake, Taken
 from satellite.kafka.messages import Record
 from satellite.settings import Settings
@@ -86,7 +86,7 @@ class JobConsumer:
         while not self._stopping.is_set():
             consumer: Any = None
             try:
-                consumer = KafkaConsumer(**self._options)
+                consumer = connect(KafkaConsumer, self._options)
                 consumer.subscribe([self._topic])
                 self._consume(consumer)
             except KafkaError as error:

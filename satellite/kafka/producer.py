@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -11,11 +12,15 @@ from kafka import KafkaProducer
 from kafka.errors import KafkaError, MessageSizeTooLargeError, RecordListTooLargeError
 
 from satellite.errors import Unavailable
-from satellite.kafka.connect import REQUEST_TIMEOUT_MS, client_options
+from satellite.kafka.connect import REQUEST_TIMEOUT_MS, client_options, connect
 from satellite.kafka.messages import Message
 from satellite.settings import Settings
 
+logger = logging.getLogger(__name__)
+
 DELIVERY_TIMEOUT_S = 20
+# By then every message was confirmed or given up.
+FLUSH_TIMEOUT_S = DELIVERY_TIMEOUT_S + 10
 TOO_LARGE = (MessageSizeTooLargeError, RecordListTooLargeError)
 
 
@@ -41,7 +46,7 @@ class Producer:
             "metrics_enabled": False,
         }
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="kafka-producer")
-        self._producer: KafkaProducer | None = None
+        self._producer: Any = None
 
     async def send(self, messages: Sequence[Message]) -> list[Message]:
         """Produce messages, and wait until all brokers in sync have them.
@@ -65,14 +70,14 @@ class Producer:
         too_large: list[Message] = []
         try:
             if self._producer is None:
-                self._producer = KafkaProducer(**self._options)
+                self._producer = connect(KafkaProducer, self._options)
             sent: list[tuple[Message, Any]] = []
             for message in messages:
                 try:
                     sent.append((message, self._offer(self._producer, message)))
                 except TOO_LARGE:
                     too_large.append(message)
-            self._producer.flush(DELIVERY_TIMEOUT_S)
+            self._producer.flush(FLUSH_TIMEOUT_S)
             for message, future in sent:
                 try:
                     future.get(timeout=DELIVERY_TIMEOUT_S)
@@ -84,7 +89,7 @@ class Producer:
             raise Unavailable(f"Kafka does not take messages: {error}", retry_after_s=2) from error
         return too_large
 
-    def _offer(self, producer: KafkaProducer, message: Message) -> Any:
+    def _offer(self, producer: Any, message: Message) -> Any:
         return producer.send(
             message.topic, key=message.key, value=message.value, headers=list(message.headers)
         )
@@ -92,4 +97,10 @@ class Producer:
     def _drop(self) -> None:
         producer, self._producer = self._producer, None
         if producer is not None:
-            producer.close(timeout=0)
+            try:
+                # Nothing of it may be on its way when the next one begins.
+                producer.close(timeout=FLUSH_TIMEOUT_S)
+            except KafkaError as error:
+                logger.warning(
+                    "A producer does not end.", extra={"action": "producer_stuck", "error": str(error)}
+                )

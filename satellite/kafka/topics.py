@@ -10,7 +10,7 @@ from kafka.errors import KafkaError, TopicAlreadyExistsError
 from kafka.structs import TopicPartition
 
 from satellite.errors import Unavailable
-from satellite.kafka.connect import Topics, client_options
+from satellite.kafka.connect import Topics, client_options, connect
 from satellite.settings import Settings
 
 DAY_MS = 24 * 3600 * 1000
@@ -32,7 +32,7 @@ class Admin:
         self.topics = Topics(prefix=settings.kafka_prefix)
         self._options = client_options(settings)
         try:
-            self._client: Any = KafkaAdminClient(**self._options)
+            self._client: Any = connect(KafkaAdminClient, self._options)
         except KafkaError as error:
             raise Unavailable(f"Kafka at {settings.kafka_bootstrap} does not answer: {error}") from None
 
@@ -81,7 +81,8 @@ class Admin:
         """For each partition of the topic of jobs: where the group is, and where the end is."""
         count = self.partitions().get(self.topics.jobs, 0)
         partitions = [TopicPartition(self.topics.jobs, number) for number in range(count)]
-        consumer: Any = KafkaConsumer(**self._options, group_id=self.topics.group, enable_auto_commit=False)
+        options = {**self._options, "group_id": self.topics.group, "enable_auto_commit": False}
+        consumer: Any = connect(KafkaConsumer, options)
         try:
             ends, starts = consumer.end_offsets(partitions), consumer.beginning_offsets(partitions)
             rows: list[dict[str, Any]] = []

@@ -160,7 +160,7 @@ async def test_a_sink_in_the_same_database_moves_the_reader_in_its_own_transacti
         more = await stored(store, 1)
 
         async def copied():
-            return await db.fetchval("SELECT count(*) FROM copies") >= 3
+            return await store.connections.pool.fetchval("SELECT count(*) FROM copies") >= 3
 
         await eventually(copied)
     rows = await db.fetch("SELECT job_id FROM copies")
