@@ -56,6 +56,7 @@ def test_a_message_goes_all_the_way(system, line):
     wait_for(system, "ok")
 
 
+@pytest.mark.filterwarnings("ignore::ResourceWarning")
 async def test_health_says_when_the_brokers_are_away(system, line):
     await asyncio.to_thread(wait_for, system, "ok")
     line.kill()

@@ -187,8 +187,8 @@ SCENARIOS = (
     ),
     Scenario(
         name="consumer-killed",
-        about="SIGKILL of the consumer, twice",
-        strikes=((3.0, faults.kill_consumer), (9.0, faults.kill_consumer)),
+        about="SIGKILL of the consumer",
+        strikes=((3.0, faults.kill_consumer),),
         messages=600,
         load=Load(duration_s=15),
         new_work_s=5,
