@@ -120,13 +120,14 @@ class LogReader:
                 await self._task
 
     async def _keep(self) -> None:
-        delay_s = BACKOFF_S
+        backoff_s = BACKOFF_S
         while True:
+            pause_s = TAKE_S
             try:
-                if not await self._take():
-                    await asyncio.sleep(TAKE_S)
-                    continue
-                await self._hold()
+                if await self._take():
+                    await self._hold()
+                else:
+                    self.failure = None  # what goes wrong is its owner's to say
             except StoreUnavailable as error:
                 self.failure = str(error)
             except ReaderLost:
@@ -135,7 +136,8 @@ class LogReader:
                     extra={"action": "reader_lost", "reader": self.name},
                 )
             except Exception as error:
-                delay_s = BACKOFF_S if self.failure is None else min(delay_s * 2, MAX_BACKOFF_S)
+                backoff_s = BACKOFF_S if self.failure is None else min(backoff_s * 2, MAX_BACKOFF_S)
+                pause_s = backoff_s
                 self.failure = f"{type(error).__name__}: {error}"[:500]
                 logger.warning(
                     "What a log reader read could not be handed over; it comes again.",
@@ -143,10 +145,14 @@ class LogReader:
                     extra={"action": "reader_failed", "reader": self.name},
                 )
             finally:
-                self._position = None
-                with contextlib.suppress(StoreUnavailable):
-                    await self._store.release_reader(self.name, self._owner)
-            await asyncio.sleep(delay_s)
+                await self._release()
+            await asyncio.sleep(pause_s)
+
+    async def _release(self) -> None:
+        if self._position is not None:
+            self._position = None
+            with contextlib.suppress(StoreUnavailable):
+                await self._store.release_reader(self.name, self._owner)
 
     async def _take(self) -> bool:
         began = time.monotonic()
