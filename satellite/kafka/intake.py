@@ -124,6 +124,14 @@ class Intake:
             refused += await self._insert(rows)
         if refused:
             await self._reject([rejection(record, error, self._topics.rejected) for record, error in refused])
+            logger.warning(
+                "Messages that cannot be jobs were sent back.",
+                extra={
+                    "action": "messages_rejected",
+                    "count": len(refused),
+                    "codes": ", ".join(sorted({error.code for _, error in refused})),
+                },
+            )
         return taken
 
     async def _look(self) -> None:
@@ -192,10 +200,6 @@ class Intake:
         if too_large:
             await self._producer.send([without_value(message) for message in too_large])
         self.rejected += len(messages)
-        logger.warning(
-            "Messages that cannot be jobs were sent back.",
-            extra={"action": "messages_rejected", "count": len(messages)},
-        )
 
 
 def _is_new(verdict: UUID, new: NewJob) -> bool:

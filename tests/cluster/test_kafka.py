@@ -12,7 +12,7 @@ from satellite.kafka.connect import Topics
 from tests.faults.messages import make_topics
 
 TOPICS = Topics(prefix="satellite")
-BODY = {"model_name": "moving_average", "data": [1, 2, 3], "config": {"forecast_steps": 1}}
+BODY = {"model_name": "moving_average", "data": [1, 2, 3, 4], "config": {"forecast_steps": 1}}
 
 
 @pytest.fixture
@@ -50,7 +50,7 @@ def test_a_message_goes_all_the_way(system, line):
     results.close()
     producer.close()
     assert found is not None
-    assert found["result"] == {"forecast": [2.0]}
+    assert found["result"] == {"forecast": [2.5]}
     answer = httpx.get(f"{system.url}{found['links']['result']}")
     assert answer.json()["result"] == found["result"]
     wait_for(system, "ok")
