@@ -16,6 +16,7 @@ from satellite.cli.ray_head import free_ports
 from satellite.cli.state import Paths, read_state
 from satellite.settings import REPO_ROOT
 
+PARTITIONS = 3  # of each topic, where there is Kafka
 SATELLITE = Path(sys.executable).with_name("satellite")
 
 
@@ -93,6 +94,8 @@ def running(prepare=lambda system: None, *, kafka=None):
     system.reset_root()
     prepare(system)
     try:
+        if kafka is not None:
+            system.run("kafka", "topics", "--create", "--partitions", str(PARTITIONS))
         system.run("up", "--config", str(root / "serve_config.yaml"))
         yield system
     finally:

@@ -5,20 +5,12 @@ import json
 import time
 
 import httpx
-import pytest
 from kafka import KafkaConsumer, KafkaProducer
 
 from satellite.kafka.connect import Topics
-from tests.faults.messages import make_topics
 
 TOPICS = Topics(prefix="satellite")
 BODY = {"model_name": "moving_average", "data": [1, 2, 3, 4], "config": {"forecast_steps": 1}}
-
-
-@pytest.fixture
-def line(kafka, system):
-    make_topics(system)
-    return kafka
 
 
 def part(system):
@@ -35,11 +27,11 @@ def wait_for(system, state, timeout_s=40):
     return found
 
 
-def test_a_message_goes_all_the_way(system, line):
+def test_a_message_goes_all_the_way(system, kafka):
     results = KafkaConsumer(
-        TOPICS.results, bootstrap_servers=line.bootstrap, group_id=None, auto_offset_reset="earliest"
+        TOPICS.results, bootstrap_servers=kafka.bootstrap, group_id=None, auto_offset_reset="earliest"
     )
-    producer = KafkaProducer(bootstrap_servers=line.bootstrap)
+    producer = KafkaProducer(bootstrap_servers=kafka.bootstrap)
     producer.send(TOPICS.jobs, json.dumps({**BODY, "labels": {"who": "test"}}).encode()).get(10)
     found, deadline = None, time.monotonic() + 30
     while found is None and time.monotonic() < deadline:
@@ -56,14 +48,13 @@ def test_a_message_goes_all_the_way(system, line):
     wait_for(system, "ok")
 
 
-@pytest.mark.filterwarnings("ignore::ResourceWarning")
-async def test_health_says_when_the_brokers_are_away(system, line):
+async def test_health_says_when_the_brokers_are_away(system, kafka):
     await asyncio.to_thread(wait_for, system, "ok")
-    line.kill()
+    kafka.kill()
     try:
         found = await asyncio.to_thread(wait_for, system, "degraded")
         assert "Kafka" in found["detail"]
         assert httpx.get(f"{system.url}/health/ready", timeout=10).status_code == 200
     finally:
-        await asyncio.to_thread(line.start)
+        await asyncio.to_thread(kafka.start)
     await asyncio.to_thread(wait_for, system, "ok")

@@ -17,18 +17,10 @@ from satellite.kafka.topics import Admin
 from satellite.settings import Settings
 from tests.faults.evidence import Message, ResultSeen
 from tests.faults.load import MODEL
-from tests.system import System
+from tests.system import PARTITIONS, System
 
-PARTITIONS = 3
 SETTLE_S = 60.0
 LOOK_S = 0.3
-
-
-def make_topics(system: System) -> None:
-    """Make the topics of a system that has a broker."""
-    if system.kafka is not None:
-        with Admin(_settings(system)) as admin:
-            admin.create(partitions=PARTITIONS, replication=1)
 
 
 class Line:

@@ -31,7 +31,7 @@ from tests.faults.evidence import (
 from tests.faults.faults import Target, is_up
 from tests.faults.history import Acknowledged, FaultInjected, History, Refused, Submitted, Unknown
 from tests.faults.load import MODEL, plan
-from tests.faults.messages import Line, make_topics
+from tests.faults.messages import Line
 from tests.faults.scenarios import Fault, Scenario
 from tests.faults.watchers import every, watch_sse, watch_ws
 from tests.system import System, edit_yaml
@@ -76,8 +76,7 @@ def add_probe(system: System) -> None:
 
 
 async def prepare(system: System) -> Features:
-    """Add the audit to the system's database, make topics, and find out what the system can do."""
-    await asyncio.to_thread(make_topics, system)
+    """Add the audit to the system's database, and find out what the system can do."""
     async with httpx.AsyncClient(base_url=system.url, trust_env=False, timeout=30) as http:
         paths = set((await http.get("/openapi.json")).json()["paths"])
     db = await asyncpg.connect(system.database_url)

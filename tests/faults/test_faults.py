@@ -1,6 +1,5 @@
 """The short set of the scenarios, with smaller loads; `make faults` runs all of them in full."""
 
-import gc
 from dataclasses import replace
 
 import pytest
@@ -18,8 +17,6 @@ def test_nothing_is_left_out(features):
     assert features.missing == []
 
 
-# kafka-python leaves sockets that were refused to the garbage collector.
-@pytest.mark.filterwarnings("ignore::ResourceWarning")
 @pytest.mark.parametrize("scenario", SHORT, ids=[scenario.name for scenario in SHORT])
 async def test_nothing_is_lost_or_recorded_twice(system, features, scenario):
     if scenario.needs_kafka and system.kafka is None:
@@ -35,4 +32,3 @@ async def test_nothing_is_lost_or_recorded_twice(system, features, scenario):
     assert report.accepted > 50
     if BITING & {fault for _, fault in scenario.strikes}:
         assert report.again > 0
-    gc.collect()

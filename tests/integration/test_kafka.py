@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import gc
 import json
 import time
 from uuid import UUID, uuid4
@@ -103,7 +102,6 @@ def line(kafka, database_url, redis):
     line = Line(kafka, database_url, redis.url)
     yield line
     line.close()
-    gc.collect()  # what it leaves is to be seen here
 
 
 async def jobs(db):
@@ -280,8 +278,6 @@ def test_the_commands(kafka, tmp_path, monkeypatch):
     satellite("schema", "rejected", exit_code=2)
 
 
-# kafka-python leaves sockets that were refused to the garbage collector.
-@pytest.mark.filterwarnings("ignore::ResourceWarning")
 async def test_brokers_that_are_away_at_the_start_are_waited_for(line, db):
     line.send(job_body())
     line.broker.kill()
