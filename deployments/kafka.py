@@ -14,20 +14,20 @@ from ray.serve.handle import DeploymentHandle
 
 from deployments.freezing import freeze
 from deployments.logs import configure_logging
-from deployments.metrics import RayMetrics
+from deployments.metrics import Exporter
 from satellite.artifacts import ArtifactSource
 from satellite.catalog import Catalog, CatalogEntry
 from satellite.config import ModelConfig
 from satellite.errors import ConfigError
 from satellite.events import EventHub
 from satellite.kafka.bridge import Bridge
+from satellite.metrics import KafkaMetrics
 from satellite.registry import load_model
 from satellite.releases import NoReplicas, Releases
 from satellite.settings import Settings
 from satellite.store import Store
 
 ASK_TIMEOUT_S = 2.0
-FLUSH_S = 2.0
 
 
 class KafkaConsumer:
@@ -52,17 +52,17 @@ class KafkaConsumer:
         catalog = Catalog(self._entries)
         store = await Store.open(settings.database_url, pool_size=settings.database_pool_size)
         events = EventHub(settings.redis_url, result_cache_s=0)
-        self._metrics = RayMetrics()
+        metrics = KafkaMetrics(specs)
         self._bridge = Bridge(
             catalog=catalog,
             releases=Releases(catalog, sources, store, events, NoReplicas()),
             store=store,
             events=events,
-            metrics=self._metrics,
+            metrics=metrics,
             settings=settings,
         )
         await self._bridge.start()
-        self._flusher = asyncio.create_task(self._flush())
+        self._exporter = Exporter(metrics, self._bridge.look)
         freeze()
 
     def reconfigure(self, user_config: dict[str, Any]) -> None:
@@ -78,14 +78,9 @@ class KafkaConsumer:
 
     async def __del__(self) -> None:
         """Called by Serve when the replica stops."""
-        if hasattr(self, "_flusher"):
-            self._flusher.cancel()
+        if hasattr(self, "_exporter"):
+            self._exporter.close()
             await self._bridge.close()
-
-    async def _flush(self) -> None:
-        while True:
-            self._metrics.flush()
-            await asyncio.sleep(FLUSH_S)
 
 
 def probe(handle: DeploymentHandle) -> Callable[[], Awaitable[dict[str, Any]]]:

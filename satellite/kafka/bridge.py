@@ -13,7 +13,7 @@ from satellite.kafka.intake import Intake
 from satellite.kafka.outbox import Outbox
 from satellite.kafka.producer import Producer
 from satellite.logreader import LogReader
-from satellite.metrics import Metrics
+from satellite.metrics import KafkaMetrics
 from satellite.releases import Releases
 from satellite.settings import Settings
 from satellite.store import Store
@@ -40,13 +40,14 @@ class Bridge:
         releases: Releases,
         store: Store,
         events: EventHub,
-        metrics: Metrics,
+        metrics: KafkaMetrics,
         settings: Settings,
     ) -> None:
         topics = Topics(prefix=settings.kafka_prefix)
         self._store = store
         self._events = events
         self._releases = releases
+        self._metrics = metrics
         self._producer = Producer(settings)
         self.intake = Intake(
             catalog=catalog,
@@ -83,6 +84,11 @@ class Bridge:
         await self._releases.close()
         await self._events.close()
         await self._store.close()
+
+    def look(self) -> None:
+        """Set the metrics that nothing but a look at this moment tells."""
+        if self.consumer.lag is not None:
+            self._metrics.lag.set(self.consumer.lag)
 
     def health(self) -> dict[str, Any]:
         """How it is, as a part of `/health`."""

@@ -21,7 +21,7 @@ from satellite.events import EventHub, Wake
 from satellite.kafka.connect import Topics
 from satellite.kafka.messages import Message, Record, parse_record, rejection, without_value
 from satellite.kafka.producer import Producer
-from satellite.metrics import Metrics
+from satellite.metrics import KafkaMetrics
 from satellite.releases import Releases
 from satellite.settings import Settings
 from satellite.store import NewJob, Store, Verdict
@@ -80,7 +80,7 @@ class Intake:
         store: Store,
         events: EventHub,
         producer: Producer,
-        metrics: Metrics,
+        metrics: KafkaMetrics,
         settings: Settings,
     ) -> None:
         self._catalog = catalog
@@ -137,7 +137,8 @@ class Intake:
     async def _look(self) -> None:
         if time.monotonic() - self._looked_at > LOOK_S:
             await self._releases.follow()
-            self._waiting = Counter(await self._store.waiting_elsewhere(self._nobody))
+            jobs = await self._store.open_jobs(self._nobody)
+            self._waiting = Counter({name: found.elsewhere for name, found in jobs.items()})
             self._looked_at = time.monotonic()
 
     async def _row(self, record: Record) -> NewJob:
@@ -188,7 +189,7 @@ class Intake:
             elif _is_new(verdict, row.job):
                 models.add(row.job.job.model_name)
                 self.accepted += 1
-                self._metrics.job_submitted(row.job.job.model_name)
+                self._metrics.jobs_submitted.add(row.job.job.model_name)
         if models:
             self._events.wake(Wake.LOG)
         for model_name in models:
@@ -200,6 +201,7 @@ class Intake:
         if too_large:
             await self._producer.send([without_value(message) for message in too_large])
         self.rejected += len(messages)
+        self._metrics.messages_rejected.add(count=len(messages))
 
 
 def _is_new(verdict: UUID, new: NewJob) -> bool:

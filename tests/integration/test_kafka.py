@@ -17,7 +17,7 @@ from satellite.events import EventHub
 from satellite.kafka.bridge import Bridge
 from satellite.kafka.messages import EventMessage, ResultMessage
 from satellite.kafka.topics import Admin
-from satellite.metrics import NoMetrics
+from satellite.metrics import KafkaMetrics
 from satellite.registry import load_model
 from satellite.releases import NoReplicas, Releases
 from satellite.settings import REPO_ROOT, Settings
@@ -67,7 +67,7 @@ class Line:
             releases=releases,
             store=store,
             events=events,
-            metrics=NoMetrics(),
+            metrics=KafkaMetrics([MODEL]),
             settings=settings,
         )
         await bridge.start()
