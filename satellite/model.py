@@ -176,7 +176,8 @@ def name_problem(name: str) -> str:
         return f"model name {name!r}: a letter, then letters, digits, '_' or '-'"
     if len(name) > MAX_NAME_LENGTH:
         return f"model name {name!r} is longer than {MAX_NAME_LENGTH} characters"
-    return f"'{name}' is the name of a deployment of Satellite's own" if name in (INGRESS, KAFKA) else ""
+    taken = {INGRESS: "ingress", KAFKA: "Kafka"}
+    return f"'{name}' is the name of the {taken[name]} deployment" if name in taken else ""
 
 
 def _check(name: str, cls: type, file: str, line: int) -> ModelSpec:
