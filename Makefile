@@ -2,7 +2,7 @@
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help install demo up down status logs test check page page-if-possible check-page faults bench evaluate \
+.PHONY: help install demo up down status logs test check page page-if-possible check-page faults kafka bench evaluate \
 	secrets k8s-check clean
 
 VENV := .venv
@@ -63,6 +63,9 @@ check-page:
 
 faults: $(DEV) ## kill, stop and restart every part under load, and check that no job is lost
 	@$(BIN)/python -m tests.faults
+
+kafka: $(DEV) ## start a Kafka on loopback for development; Ctrl-C ends it (needs Java and Maven)
+	@$(BIN)/python -m tests.broker
 
 bench: $(DEV) $(PEERS) ## compare Satellite with its peers, in about ten minutes
 	@$(BIN)/python -m benchmarks

@@ -1,4 +1,4 @@
-"""`serve_config.yaml` -> `build(args)` -> one application: an ingress and one deployment per model."""
+"""`serve_config.yaml` -> `build(args)` -> one application: an ingress, the models' deployments, Kafka's."""
 
 # No postponed annotations here: Serve reads the type of `args` from the signature to validate them.
 from pathlib import Path
@@ -9,8 +9,10 @@ from pydantic import BaseModel
 from ray import serve
 
 from deployments.ingress import Ingress
-from deployments.registry import find_deployments, ingress_options
+from deployments.kafka import KafkaConsumer
+from deployments.registry import find_deployments, ingress_options, kafka_options
 from satellite.config import EnvironmentConfig, load_environment
+from satellite.model import KAFKA
 from satellite.settings import Settings
 
 
@@ -41,12 +43,19 @@ def build(args: AppArgs) -> serve.Application:
     ingress = serve.deployment(Ingress).options(
         name="Ingress", **ingress_options(environment.ingress, models)
     )
+    files = {name: model.spec.file for name, model in models.items()}
+    sources = {name: model.source for name, model in models.items() if model.source}
+    kafka = None
+    if settings.kafka_bootstrap:
+        options = kafka_options(environment.kafka, models)
+        kafka = serve.deployment(KafkaConsumer).options(name=KAFKA, **options).bind(settings, files, sources)
     return ingress.bind(
         settings,
-        {name: model.spec.file for name, model in models.items()},
+        files,
         {name: model.bind(settings) for name, model in models.items()},
         {name: model.details() for name, model in models.items()},
-        {name: model.source for name, model in models.items() if model.source},
+        sources,
+        kafka,
     )
 
 

@@ -20,6 +20,7 @@ from deployments.autoscaling import BACKLOG
 from deployments.cluster_view import ClusterView
 from deployments.draining import DrainWatch
 from deployments.freezing import freeze
+from deployments.kafka import probe
 from deployments.logs import configure_logging
 from deployments.metrics import Exporter
 from deployments.versions import BroadcastReplicas
@@ -57,6 +58,7 @@ class Ingress:
         handles: for each model the handle of its deployment.
         details: for each model what its deployment was configured with, for `/api/v1/models`.
         sources: for each model with several versions where they lie.
+        kafka: the handle of the deployment that stands between Kafka and the jobs, if there is one.
     """
 
     async def __init__(
@@ -66,6 +68,7 @@ class Ingress:
         handles: dict[str, DeploymentHandle],
         details: dict[str, dict[str, Any]],
         sources: dict[str, ArtifactSource],
+        kafka: DeploymentHandle | None = None,
     ) -> None:
         configure_logging(settings.log_level)
         if settings.database_url is None or settings.redis_url is None:
@@ -115,6 +118,7 @@ class Ingress:
             overview=self._overview,
             cluster=self._cluster,
             details=details,
+            probes={} if kafka is None else {"kafka": probe(kafka)},
         )
 
     def reconfigure(self, user_config: dict[str, Any]) -> None:

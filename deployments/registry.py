@@ -13,7 +13,7 @@ from deployments import routing
 from deployments.logs import SERVE_LOGGING
 from deployments.model_replica import ModelReplica, VersionedReplica
 from satellite.artifacts import ArtifactSource
-from satellite.config import IngressConfig, ModelConfig, Resources, Versions, load_model_config
+from satellite.config import IngressConfig, KafkaConfig, ModelConfig, Resources, Versions, load_model_config
 from satellite.errors import ConfigError
 from satellite.model import INGRESS, ModelSpec
 from satellite.registry import load_models
@@ -126,6 +126,17 @@ def ingress_options(config: IngressConfig, models: dict[str, ModelDeployment]) -
         "user_config": {"models": {name: model.config.model_dump() for name, model in models.items()}},
         "graceful_shutdown_timeout_s": config.graceful_shutdown_timeout_s,
         "max_surge_percent": config.max_surge_percent,
+        "logging_config": SERVE_LOGGING,
+    }
+
+
+def kafka_options(config: KafkaConfig, models: dict[str, ModelDeployment]) -> dict[str, Any]:
+    """The Serve options of the Kafka deployment, in the form that a Serve config file takes too."""
+    return {
+        "ray_actor_options": {"num_cpus": config.num_cpus},
+        "num_replicas": config.replicas,
+        "user_config": {"models": {name: model.config.model_dump() for name, model in models.items()}},
+        "graceful_shutdown_timeout_s": config.graceful_shutdown_timeout_s,
         "logging_config": SERVE_LOGGING,
     }
 

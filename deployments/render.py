@@ -24,11 +24,11 @@ import yaml
 from pydantic import SecretStr
 
 from deployments.app import AppArgs, build, resolve_profile
-from deployments.registry import ModelDeployment, find_deployments, ingress_options
+from deployments.registry import ModelDeployment, find_deployments, ingress_options, kafka_options
 from satellite.cli.serve_api import token_headers
 from satellite.config import load_environment
 from satellite.errors import SatelliteError, Unavailable
-from satellite.model import INGRESS
+from satellite.model import INGRESS, KAFKA
 from satellite.registry import code_digest
 from satellite.settings import Settings
 
@@ -62,6 +62,8 @@ def _render_app(app: dict[str, Any], settings: Settings, gpus: float) -> dict[st
     models = find_deployments(settings, resolve_profile(settings, environment, gpus))
     options = {name: model.options() for name, model in models.items()}
     options[INGRESS] = ingress_options(environment.ingress, models)
+    if settings.kafka_bootstrap:
+        options[KAFKA] = kafka_options(environment.kafka, models)
     for given in app.get("deployments", []):
         options[given["name"]] = {**options.get(given["name"], {}), **given}
     built = {
@@ -78,7 +80,8 @@ def _render_app(app: dict[str, Any], settings: Settings, gpus: float) -> dict[st
 
 def _fingerprint(settings: Settings, models: dict[str, ModelDeployment]) -> str:
     dtypes = {name: model.resources.dtype for name, model in models.items()}
-    content = json.dumps([code_digest(*settings.model_folders), dtypes])
+    kafka = [settings.kafka_bootstrap, settings.kafka_prefix] if settings.kafka_bootstrap else []
+    content = json.dumps([code_digest(*settings.model_folders), dtypes, *kafka])
     return hashlib.sha256(content.encode()).hexdigest()
 
 

@@ -150,11 +150,22 @@ class IngressConfig(_Config):
     )
 
 
+class KafkaConfig(_Config):
+    """How the Kafka deployment runs, where SATELLITE_KAFKA_BOOTSTRAP is set."""
+
+    num_cpus: float = Field(default=0.1, ge=0)
+    replicas: int = Field(
+        default=1, ge=1, description="They share the partitions: more than there are of those are of no use."
+    )
+    graceful_shutdown_timeout_s: float = Field(default=40, gt=0)
+
+
 class EnvironmentConfig(_Config):
     """`configs/environments/<name>.yaml`: what differs between a laptop and a cluster."""
 
     profile: Literal["auto", "cpu", "gpu"] = "auto"
     ingress: IngressConfig = IngressConfig()
+    kafka: KafkaConfig = KafkaConfig()
 
 
 def load_yaml(path: Path, schema: type[C]) -> C:

@@ -121,7 +121,7 @@ class EventHub:
         self._watchers: defaultdict[str, set[Subscription]] = defaultdict(set)
         self._remote: Counter[str] = Counter()  # how many of them want to hear other ingresses too
         self._lookups: GroupCommit[UUID, bytes | None] = GroupCommit(self._read_cache, max_items=64)
-        self._on_wake: dict[Wake, Callable[[str], object]] = {}
+        self._on_wake: defaultdict[Wake, list[Callable[[str], object]]] = defaultdict(list)
         self._pubsub: Any = None
         self._listener: asyncio.Task[None] | None = None
         self._outbox: list[tuple[UUID, Step, bytes | None]] = []
@@ -172,8 +172,8 @@ class EventHub:
             self._sender = asyncio.create_task(self._send())
 
     def on_wake(self, kind: Wake, callback: Callable[[str], object]) -> None:
-        """Call `callback` with the value of every wake-up of this kind."""
-        self._on_wake[kind] = callback
+        """Call `callback` too with the value of every wake-up of this kind."""
+        self._on_wake[kind].append(callback)
 
     async def forget(self, job_id: UUID) -> None:
         """Drop a job from the cache."""
@@ -294,6 +294,5 @@ class EventHub:
             self._deliver(channel, step)
 
     def _woken(self, kind: Wake, value: str) -> None:
-        callback = self._on_wake.get(kind)
-        if callback is not None:
+        for callback in self._on_wake[kind]:
             callback(value)

@@ -221,6 +221,28 @@ class Metrics(Instruments):
         self.job_seconds.observe(total_s, model_name, status)
 
 
+class KafkaMetrics(Instruments):
+    """What a consumer of Kafka counts and sees.
+
+    Args:
+        models: the models that there are; their counters begin at 0.
+    """
+
+    def __init__(self, models: Iterable[str] = ()) -> None:
+        # The same as of an ingress: it is the sum of all that counts.
+        self.jobs_submitted = Counter("satellite_jobs_submitted_total", "Jobs made durable.", ("model",))
+        self.messages_rejected = Counter(
+            "satellite_kafka_rejected_total", "Messages that cannot be jobs, and were sent back."
+        )
+        self.lag = Gauge(
+            "satellite_kafka_lag",
+            "Messages in the partitions of this consumer that are neither jobs nor rejected yet.",
+        )
+        self.messages_rejected.add(count=0)
+        for name in models:
+            self.jobs_submitted.add(name, count=0)
+
+
 class VersionMetrics(Instruments):
     """What a replica counts of the versions it loads.
 

@@ -54,6 +54,7 @@ from satellite.tensors import NumericInput
 MAX_NAME_LENGTH = 63
 # The deployment in front of the models; each model's deployment has the model's name.
 INGRESS = "Ingress"
+KAFKA = "KafkaConsumer"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -175,7 +176,8 @@ def name_problem(name: str) -> str:
         return f"model name {name!r}: a letter, then letters, digits, '_' or '-'"
     if len(name) > MAX_NAME_LENGTH:
         return f"model name {name!r} is longer than {MAX_NAME_LENGTH} characters"
-    return f"'{INGRESS}' is the name of the ingress deployment" if name == INGRESS else ""
+    taken = {INGRESS: "ingress", KAFKA: "Kafka"}
+    return f"'{name}' is the name of the {taken[name]} deployment" if name in taken else ""
 
 
 def _check(name: str, cls: type, file: str, line: int) -> ModelSpec:

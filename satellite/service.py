@@ -16,13 +16,14 @@ import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 from uuid import UUID
 
 import orjson
 
+from satellite.admission import make_job
 from satellite.artifacts import ArtifactSource
 from satellite.batching import FlushReason, Outcome, Tensor
 from satellite.catalog import Catalog, ValidRequest
@@ -31,7 +32,7 @@ from satellite.errors import IdempotencyConflict, SatelliteError, StoreUnavailab
 from satellite.events import EventHub, Wake
 from satellite.feed import Feed
 from satellite.held import HeldJobs, error_json
-from satellite.jobs import DEFAULT_TENANT, Job, JobStatus, new_job_id
+from satellite.jobs import DEFAULT_TENANT, Job, JobStatus
 from satellite.lease import Lease
 from satellite.metrics import Metrics
 from satellite.releases import NoReplicas, Releases, Replicas
@@ -153,27 +154,7 @@ class Service:
         return await asyncio.shield(self._background.spawn(self._accept_all(items)))
 
     async def _new(self, submission: Submission, came_at_s: float) -> _New:
-        entry = self.catalog.find(submission.model_name)
-        version = await self.releases.choose(submission.model_name, submission.model_version)
-        job_id, created_at = new_job_id()
-        request = entry.validate(submission.data, submission.config)
-        run_at, deadline_s = submission.run_at, submission.deadline_s
-        job = Job(
-            job_id=job_id,
-            tenant=DEFAULT_TENANT,
-            model_name=submission.model_name,
-            status=JobStatus.QUEUED,
-            attempt=1,
-            max_attempts=submission.max_attempts or entry.config.max_attempts,
-            created_at=created_at,
-            priority=submission.priority,
-            # One that has passed means now: a rank counted from the past would put the job before all.
-            run_at=None if run_at is None else max(run_at, created_at),
-            deadline_at=None if deadline_s is None else created_at + timedelta(seconds=deadline_s),
-            labels=submission.labels,
-            parent_id=submission.parent_id,
-            requested_version=version,
-        )
+        job, request = await make_job(submission, self.catalog, self.releases)
         return _New(came_at_s=came_at_s, submission=submission, request=request, job=job)
 
     def _row(self, new: _New, *, before: int = 0) -> NewJob:

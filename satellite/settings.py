@@ -119,6 +119,29 @@ class Settings(BaseSettings):
         description="Where versions of models that lie elsewhere are copied to; unset: a folder for "
         "temporary files.",
     )
+    kafka_bootstrap: str | None = Field(
+        default=None, description="Kafka brokers, `host:port` with commas between them; unset: no Kafka."
+    )
+    kafka_prefix: str = Field(
+        default="satellite",
+        pattern=r"^[A-Za-z0-9._-]{1,100}$",
+        description="What the names of the topics begin with, and the name of the consumer group.",
+    )
+    kafka_security: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = "PLAINTEXT"
+    kafka_sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = "SCRAM-SHA-512"
+    kafka_username: str | None = None
+    kafka_password: SecretStr | None = None
+    kafka_ca: Path | None = Field(default=None, description="CA certificates (PEM); unset: the system's.")
+    kafka_certificate: Path | None = Field(
+        default=None, description="This client's certificate (PEM), where the brokers ask for one."
+    )
+    kafka_key: Path | None = Field(default=None, description="The key of that certificate (PEM).")
+    kafka_max_message_bytes: int = Field(
+        default=1_000_000,
+        ge=10_000,
+        description="A result that does not fit a message is left out of it, and a link sent instead.",
+    )
+
     torch_threads: int = Field(default=1, ge=1, description="Threads of torch in each CPU replica.")
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
 

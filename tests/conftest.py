@@ -1,11 +1,36 @@
-"""One real system per run, shared by the tests that need a whole one."""
+"""One real system and one Kafka per run, shared by the tests that need a whole one."""
+
+import contextlib
+import os
 
 import pytest
 
+from tests import broker
 from tests.system import running
 
 
 @pytest.fixture(scope="session")
-def system():
-    with running() as system:
+def kafka_or_why_not():
+    """A broker, or why there can be none here; in CI there must be one."""
+    with contextlib.ExitStack() as stack:
+        try:
+            found = stack.enter_context(broker.running())
+        except broker.BrokerUnavailable as error:
+            if os.environ.get("CI"):
+                raise
+            found = str(error)
+        yield found
+
+
+@pytest.fixture(scope="session")
+def kafka(kafka_or_why_not):
+    if isinstance(kafka_or_why_not, str):
+        pytest.skip(f"no Kafka: {kafka_or_why_not}")
+    return kafka_or_why_not
+
+
+@pytest.fixture(scope="session")
+def system(kafka_or_why_not):
+    kafka = None if isinstance(kafka_or_why_not, str) else kafka_or_why_not
+    with running(kafka=kafka) as system:
         yield system

@@ -1,11 +1,11 @@
 #!/bin/sh
-# Installs what tests need beside Python: Prometheus, Chromium and nginx. Where it cannot, those tests say so and are
-# skipped (with CI=true they fail).
+# Installs what tests need beside Python: Prometheus, Chromium, nginx, and Java and Maven for Kafka. Where it cannot, those tests say so and
+# are skipped (with CI=true they fail).
 set -eu
 PATH=$PATH:/usr/sbin # nginx is there
 
 missing=
-for pair in prometheus:prometheus chromium:chromium nginx:nginx-light; do
+for pair in prometheus:prometheus chromium:chromium nginx:nginx-light java:default-jre-headless mvn:maven; do
     command -v "${pair%%:*}" >/dev/null || missing="$missing ${pair##*:}"
 done
 [ -n "$missing" ] || exit 0

@@ -16,14 +16,15 @@ from satellite.cli.ray_head import free_ports
 from satellite.cli.state import Paths, read_state
 from satellite.settings import REPO_ROOT
 
+PARTITIONS = 3  # of each topic, where there is Kafka
 SATELLITE = Path(sys.executable).with_name("satellite")
 
 
 class System:
     """A running Satellite and how to talk to it."""
 
-    def __init__(self, home, root):
-        self.home, self.root = home, root
+    def __init__(self, home, root, kafka=None):
+        self.home, self.root, self.kafka = home, root, kafka
         self.http_port, self.dashboard_port = free_ports(2)
         self.env = {
             **os.environ,
@@ -32,6 +33,8 @@ class System:
             "SATELLITE_HTTP_PORT": str(self.http_port),
             "SATELLITE_DASHBOARD_PORT": str(self.dashboard_port),
         }
+        if kafka is not None:
+            self.env["SATELLITE_KAFKA_BOOTSTRAP"] = kafka.bootstrap
         self.url = f"http://127.0.0.1:{self.http_port}"
         self.ws_url = f"ws://127.0.0.1:{self.http_port}/api/v1/ws"
         self.dashboard_url = f"http://127.0.0.1:{self.dashboard_port}"
@@ -78,18 +81,21 @@ class System:
 
 
 @contextlib.contextmanager
-def running(prepare=lambda system: None):
+def running(prepare=lambda system: None, *, kafka=None):
     """Start a system in scratch folders and stop it at the end.
 
     Args:
         prepare: may edit the copied `configs/` and `models/` before the start.
+        kafka: a broker that it is connected to.
     """
     home = Path(tempfile.mkdtemp(prefix="sat-"))
     root = Path(tempfile.mkdtemp(prefix="sat-root-"))
-    system = System(home, root)
+    system = System(home, root, kafka)
     system.reset_root()
     prepare(system)
     try:
+        if kafka is not None:
+            system.run("kafka", "topics", "--create", "--partitions", str(PARTITIONS))
         system.run("up", "--config", str(root / "serve_config.yaml"))
         yield system
     finally:

@@ -1,7 +1,7 @@
 """`python -m benchmarks.scenarios [NAME ...] [--docs]`: Satellite's own promises, measured.
 
-Without names: all that share one system, in about five minutes. `soak`, `backlog` and `growth` are run when
-they are named, or by `--full`.
+Without names: all that share one system, in about five minutes. `soak`, `backlog`, `growth` and `kafka` are
+run when they are named, or by `--full`.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from benchmarks.scenarios import (
     backlog,
     batch_fill,
     growth,
+    kafka,
     late_binding,
     lone,
     mixed,
@@ -30,6 +31,7 @@ from benchmarks.scenarios import (
 )
 from benchmarks.scenarios.result import Result
 from benchmarks.system import System, make_root, running, scratch_home
+from tests import broker
 
 SHARED: dict[str, Callable[[System], Awaitable[Result]]] = {
     "lone": lone.run,
@@ -42,7 +44,7 @@ SHARED: dict[str, Callable[[System], Awaitable[Result]]] = {
 }
 OTHERS_S = 3  # how long is looked at what else the machine does: a tail means little beside it
 NAME = "scenarios"  # of the saved findings
-LONG = ("soak", "backlog", "growth")
+LONG = ("soak", "backlog", "growth", "kafka")
 MODELS = ("lstm64", "echo", "idle", "slow")
 
 
@@ -121,6 +123,12 @@ def run(names: Sequence[str], *, seconds: float, rows: list[int]) -> list[Result
     for name in names:
         if name == "growth":
             add(growth.run(rows))
+        elif name == "kafka":
+            with broker.running() as brokers, scratch_home() as home, scratch_home() as root:
+                make_root(root, MODELS)
+                kafka.make_topics(brokers.bootstrap)
+                with running(home, root=root, settings={"SATELLITE_KAFKA_BOOTSTRAP": brokers.bootstrap}):
+                    add(uvloop.run(kafka.run(brokers.bootstrap)))
         elif name in LONG:
             with scratch_home() as home, scratch_home() as root:
                 make_root(root, MODELS)

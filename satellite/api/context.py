@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from starlette.requests import HTTPConnection
@@ -102,6 +102,8 @@ class ApiContext:
     overview: Overview
     cluster: Cluster
     details: Mapping[str, Mapping[str, Any]]  # per model: what its deployment was configured with
+    # Further parts of `/health`, by name. None of them keeps jobs from being accepted.
+    probes: Mapping[str, Callable[[], Awaitable[dict[str, Any]]]] = field(default_factory=dict[str, Any])
 
 
 def context_of(connection: HTTPConnection) -> ApiContext:

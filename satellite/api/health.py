@@ -26,12 +26,13 @@ _NOT_ACCEPTING: dict[int | str, dict[str, Any]] = {
 async def health(request: Request) -> Response:
     """Every part with its state and latency. 503 when jobs cannot be accepted."""
     context = context_of(request)
-    postgres, redis = await asyncio.gather(
+    postgres, redis, *others = await asyncio.gather(
         _probe(context.service.store.ping(), when_away="down"),
         # Without Redis everything works, slower.
         _probe(context.service.events.ping(), when_away="degraded"),
+        *(probe() for probe in context.probes.values()),
     )
-    parts = {"postgres": postgres, "redis": redis}
+    parts = {"postgres": postgres, "redis": redis, **dict(zip(context.probes, others, strict=True))}
     for name in context.service.catalog:
         parts[f"model:{name}"] = model_part(name, context)
     accepting = postgres["state"] == "ok"

@@ -58,7 +58,7 @@ def problems(*statuses: int, **texts: str) -> dict[int | str, dict[str, Any]]:
 
 
 # What a caller may ask of a job beside its input.
-_OPTIONS: dict[str, Any] = {
+JOB_OPTIONS: dict[str, Any] = {
     "model_version": {
         "type": ["string", "null"],
         "pattern": f"^{VERSION.pattern}$",
@@ -212,7 +212,7 @@ _OPERATIONS: dict[str, dict[str, Any]] = {
                 {
                     "type": "object",
                     "additionalProperties": False,
-                    "properties": {"data": {}, "config": {"type": "object"}, **_OPTIONS},
+                    "properties": {"data": {}, "config": {"type": "object"}, **JOB_OPTIONS},
                     "description": "What the new job has otherwise.",
                 },
                 required=False,
@@ -349,7 +349,7 @@ def _request_schema(
             "model_name": {"type": "string", "const": name},
             "data": data,
             "config": config,
-            **_OPTIONS,
+            **JOB_OPTIONS,
             "store": {
                 "type": "boolean",
                 "default": False,

@@ -10,9 +10,11 @@ from satellite.store.records import (
     LogEvent,
     NewJob,
     OpenJobs,
+    ReaderState,
     Requeue,
     Start,
     StoredJob,
+    TenantEvent,
 )
 
 __all__ = [
@@ -24,9 +26,11 @@ __all__ = [
     "LogEvent",
     "NewJob",
     "OpenJobs",
+    "ReaderState",
     "Requeue",
     "Start",
     "Store",
     "StoredJob",
+    "TenantEvent",
     "Verdict",
 ]

@@ -227,6 +227,28 @@ class Store(Reading):
         """Delete a job that has ended. Returns False if there is none."""
         return await self._fetchval(queries.DELETE_JOB, job_id, tenant) is not None
 
+    # Log readers
+
+    async def take_reader(self, name: str, owner: UUID, *, lease_s: float) -> tuple[int, int] | None:
+        """Become the owner of a log reader, if nobody is or its owner was silent for `lease_s`.
+
+        Returns:
+            Its position; None if it is another's.
+        """
+        rows = await self._fetch(queries.TAKE_READER, name, owner, lease_s)
+        return (rows[0]["xid"], rows[0]["seq"]) if rows else None
+
+    async def advance_reader(self, name: str, owner: UUID, position: tuple[int, int]) -> bool:
+        """Store how far a reader has come, and renew its lease. False: it is another's now."""
+        found = await self._fetchval(
+            queries.ADVANCE_READER, name, owner, *position, timeout=HEARTBEAT_TIMEOUT_S
+        )
+        return found is not None
+
+    async def release_reader(self, name: str, owner: UUID) -> None:
+        """Let another take a reader at once."""
+        await self._fetch(queries.RELEASE_READER, name, owner)
+
     # Versions
 
     async def set_default(self, model_name: str, version: str) -> None:

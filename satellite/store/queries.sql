@@ -272,6 +272,14 @@ SELECT id, tenant, model_name, status, attempt, max_attempts, created_at, model_
        error, priority, run_at, deadline_at, labels, parent_id, cancel_requested, requested_version
 FROM jobs WHERE id = ANY($1::uuid[]) AND tenant = $2;
 
+-- name: ended_jobs
+-- For what leaves through Kafka: without inputs, and without a result of more than $2 bytes.
+SELECT id, tenant, model_name, status, attempt, max_attempts, created_at, model_version, started_at, finished_at,
+       error, priority, run_at, deadline_at, labels, parent_id, cancel_requested, requested_version,
+       CASE WHEN octet_length(result::text) <= $2 THEN result END AS result,
+       coalesce(octet_length(result::text) > $2, false) AS is_too_large
+FROM jobs WHERE id = ANY($1::uuid[]);
+
 -- name: list_jobs
 -- Newest first, after a cursor. Planned anew for every call (see Store.list_jobs): the filters that are NULL vanish, and
 -- PostgreSQL picks the index for those that remain.
@@ -356,6 +364,42 @@ ORDER BY xid DESC, seq DESC LIMIT $6;
 -- name: log_horizon
 -- Up to where the log has been dropped.
 SELECT coalesce(max(xid::text::bigint), 0) FROM events_dropped;
+
+-- name: take_reader
+-- A reader nobody runs, or whose owner has fallen silent, becomes this owner's. A new one begins at the end of the log.
+INSERT INTO log_readers AS r (name, owner, xid, seq)
+VALUES ($1, $2, (pg_snapshot_xmin(pg_current_snapshot())::text::bigint - 1)::text::xid8, 4611686018427387904)
+ON CONFLICT (name) DO UPDATE SET owner = $2, renewed_at = now()
+WHERE r.owner IS NULL OR r.owner = $2 OR r.renewed_at < now() - make_interval(secs => $3)
+RETURNING xid::text::bigint AS xid, seq;
+
+-- name: read_log_page
+-- For log readers: every tenant's steps, or those to some states.
+SELECT xid::text::bigint AS xid, seq, at, attempt, status, job_id, tenant, model_name
+FROM events
+WHERE (xid, seq) > ($1::bigint::text::xid8, $2) AND xid < pg_snapshot_xmin(pg_current_snapshot())
+  AND ($3::job_status[] IS NULL OR status = ANY($3))
+ORDER BY xid, seq LIMIT $4;
+
+-- name: advance_reader
+-- The fence of log readers: only its owner moves a position, and only ahead. Renews the lease, too. No row means that
+-- the reader is another's now.
+UPDATE log_readers AS r
+SET renewed_at = now(),
+    xid = CASE WHEN (r.xid, r.seq) < ($3::bigint::text::xid8, $4) THEN $3::bigint::text::xid8 ELSE r.xid END,
+    seq = CASE WHEN (r.xid, r.seq) < ($3::bigint::text::xid8, $4) THEN $4 ELSE r.seq END
+WHERE r.name = $1 AND r.owner = $2
+RETURNING r.name;
+
+-- name: release_reader
+UPDATE log_readers SET owner = NULL WHERE name = $1 AND owner = $2;
+
+-- name: log_readers
+-- `behind` counts no further than anybody wants to know.
+SELECT r.name, r.owner, r.renewed_at, r.xid::text::bigint AS xid, r.seq,
+       (SELECT count(*) FROM (SELECT FROM events WHERE (events.xid, events.seq) > (r.xid, r.seq) LIMIT 100000) AS ahead)
+       AS behind
+FROM log_readers AS r ORDER BY r.name;
 
 -- name: current_defaults
 -- For each model the version that answers where none is named, if that was ever changed.

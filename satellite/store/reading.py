@@ -10,7 +10,16 @@ from uuid import UUID
 from satellite.jobs import Job, JobStatus, Run, first_id_at
 from satellite.store import queries
 from satellite.store.connection import Connections
-from satellite.store.records import DeadLetters, DefaultChange, JobFilter, LogEvent, OpenJobs, StoredJob
+from satellite.store.records import (
+    DeadLetters,
+    DefaultChange,
+    JobFilter,
+    LogEvent,
+    OpenJobs,
+    ReaderState,
+    StoredJob,
+    TenantEvent,
+)
 
 # Of dead jobs no more are counted.
 MAX_COUNTED = 200_000
@@ -65,6 +74,20 @@ class Reading:
                 return await connection.fetch(queries.LIST_JOBS, *arguments)
 
         return [_job(row) for row in await self.connections.run(read)]
+
+    async def ended_jobs(
+        self, job_ids: Sequence[UUID], *, max_result_bytes: int
+    ) -> dict[UUID, tuple[Job, bool]]:
+        """Jobs of all tenants, by id; those that were deleted are missing.
+
+        Returns:
+            Each job, and whether its result was left out for its size.
+        """
+        rows = await self._fetch(queries.ENDED_JOBS, list(job_ids), max_result_bytes)
+        return {
+            row["id"]: (_job(row, result=row["result"] and row["result"].encode()), row["is_too_large"])
+            for row in rows
+        }
 
     async def replayable(
         self,
@@ -154,6 +177,38 @@ class Reading:
     ) -> list[LogEvent]:
         """The newest events after a position, up to one (inclusive) to which the log is complete."""
         return _log_events(await self._fetch(queries.READ_LOG_BACKWARDS, tenant, *after, *until, limit))
+
+    async def read_log_page(
+        self, after: tuple[int, int], *, statuses: Sequence[JobStatus] | None, limit: int
+    ) -> list[TenantEvent]:
+        """Every tenant's events after a position, in order; with `statuses` only the steps to these."""
+        wanted = None if statuses is None else list(statuses)
+        rows = await self._fetch(queries.READ_LOG_PAGE, *after, wanted, limit)
+        return [
+            TenantEvent(
+                position=(row["xid"], row["seq"]),
+                job_id=row["job_id"],
+                tenant=row["tenant"],
+                model_name=row["model_name"],
+                status=JobStatus(row["status"]),
+                attempt=row["attempt"],
+                at=row["at"],
+            )
+            for row in rows
+        ]
+
+    async def log_readers(self) -> list[ReaderState]:
+        """Every log reader there is, by name."""
+        return [
+            ReaderState(
+                name=row["name"],
+                owner=row["owner"],
+                renewed_at=row["renewed_at"],
+                position=(row["xid"], row["seq"]),
+                behind=row["behind"],
+            )
+            for row in await self._fetch(queries.LOG_READERS)
+        ]
 
     async def log_horizon(self) -> int:
         """The last transaction whose events are no longer kept."""

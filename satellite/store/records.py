@@ -110,6 +110,24 @@ class LogEvent:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TenantEvent(LogEvent):
+    """An event with whose job it is of."""
+
+    tenant: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReaderState:
+    """A log reader as the database knows it."""
+
+    name: str
+    owner: UUID | None  # None: nobody runs it
+    renewed_at: datetime
+    position: tuple[int, int]
+    behind: int  # events after its position, of any kind; counted to 100,000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class DefaultChange:
     """A change of the version that answers where none is named."""
 

@@ -47,6 +47,20 @@ def test_a_rendered_config_gives_models_a_gpu_where_there_is_one():
     assert options(1)["moving_average"]["ray_actor_options"]["num_gpus"] == 0
 
 
+def test_kafka_is_a_deployment_where_there_are_brokers():
+    def rendered(**settings):
+        (app,) = render(CONFIG, Settings(**settings), 0)["applications"]
+        return app["args"]["fingerprint"], {one["name"]: one for one in app["deployments"]}
+
+    without, with_kafka = rendered(), rendered(kafka_bootstrap="k:9092")
+    assert "KafkaConsumer" not in without[1]
+    assert with_kafka[1]["KafkaConsumer"]["num_replicas"] == 1
+    assert set(with_kafka[1]["KafkaConsumer"]["user_config"]["models"]) == set(
+        find_deployments(Settings(), "cpu")
+    )
+    assert without[0] != with_kafka[0]  # Serve must build again
+
+
 def test_what_is_rendered_is_what_is_built():
     models = find_deployments(Settings(), "cpu")
     rendered = options(0)

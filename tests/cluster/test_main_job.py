@@ -137,10 +137,11 @@ def test_bad_input_through_the_front_door(http, content, status, code):
     assert answer.headers["content-type"] == "application/problem+json"
 
 
-def test_health_and_models(http):
+def test_health_and_models(http, system):
     health = http.get("/health").json()
     assert health["state"] == "ok", health
-    assert set(health["parts"]) == {"postgres", "redis", "model:lstm_timeseries", "model:moving_average"}
+    parts = {"postgres", "redis", "model:lstm_timeseries", "model:moving_average"}
+    assert set(health["parts"]) == parts | ({"kafka"} if system.kafka else set())
     models = {model["name"]: model for model in http.get("/api/v1/models").json()["models"]}
     assert models["lstm_timeseries"]["state"] == "HEALTHY"
     assert models["lstm_timeseries"]["replicas"]["RUNNING"] >= 1

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
+import os
 import signal
 import sys
 import tempfile
@@ -14,6 +16,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from tests import broker
 from tests.faults.run import Report, add_probe, prepare, run_scenario
 from tests.faults.scenarios import SCENARIOS, Scenario
 from tests.system import System, running
@@ -38,11 +41,28 @@ def main() -> int:
             console.print(f"{scenario.name:30}{scenario.about}")
         return 0
     chosen = [known[name] for name in arguments.names] or list(SCENARIOS)
+    with contextlib.ExitStack() as stack:
+        return _run(chosen, arguments.seed, _broker(stack))
+
+
+def _broker(stack: contextlib.ExitStack) -> broker.Broker | None:
+    try:
+        return stack.enter_context(broker.running())
+    except broker.BrokerUnavailable as error:
+        if os.environ.get("CI"):
+            raise
+        console.print(f"[yellow]Without Kafka:[/] {escape(str(error))}")
+        return None
+
+
+def _run(chosen: list[Scenario], seed: int, kafka: broker.Broker | None) -> int:
+    if kafka is None:
+        chosen = [scenario for scenario in chosen if not scenario.needs_kafka]
     # Whoever ends this run ends the system too.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
-    with running(_without_big_models) as system:
-        reports = asyncio.run(_run_all(system, chosen, arguments.seed))
-    console.print(table_of(reports, arguments.seed))
+    with running(_without_big_models, kafka=kafka) as system:
+        reports = asyncio.run(_run_all(system, chosen, seed))
+    console.print(table_of(reports, seed))
     return 0 if all(report.ok for report in reports) else 1
 
 

@@ -140,6 +140,15 @@ class Message:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ResultSeen:
+    """A job's end as it left through Kafka."""
+
+    job_id: str
+    status: str
+    nonce: str | None  # of its result
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Features:
     """What the system under test can do. The checks of what it cannot do have nothing to look at."""
 
@@ -166,6 +175,7 @@ class Evidence:
     keys: list[KeyRow] = field(default_factory=list)
     runs: list[ProbeRun] = field(default_factory=list)
     messages: list[Message] = field(default_factory=list)
+    results: list[ResultSeen] | None = None  # None: nothing leaves through Kafka
     heartbeats: dict[str, float] = field(default_factory=dict)  # owner -> the last one seen
     outage_s: float = 0.0  # for how long the database was away
 

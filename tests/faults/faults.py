@@ -23,6 +23,7 @@ from tests.faults.load import MODEL, Operation
 from tests.system import System, edit_yaml
 
 INGRESS = "Ingress"
+KAFKA = "KafkaConsumer"
 # A fault waits for the moment at which it hurts, but not for ever.
 MOMENT_S = 3.0
 BOTH_HOLD = """SELECT count(DISTINCT owner) > 1 FROM jobs
@@ -128,6 +129,28 @@ async def flush_redis(target: Target) -> None:
             client.flushall()
 
     await asyncio.to_thread(flush)
+
+
+async def kill_broker(target: Target) -> None:
+    """SIGKILL of the Kafka broker; it is started again a second later."""
+    broker = target.system.kafka
+    target.strike("broker killed", broker.process.pid)
+    await asyncio.to_thread(broker.kill)
+    await asyncio.sleep(1)
+    await asyncio.to_thread(broker.start)
+
+
+async def kill_consumer(target: Target) -> None:
+    """SIGKILL of every replica that consumes."""
+    await _signal(target, "consumer killed", await _pids(target, KAFKA), signal.SIGKILL)
+
+
+async def add_consumer(target: Target) -> None:
+    """A second consumer joins the group, and the partitions are shared anew."""
+    root = target.system.root
+    edit_yaml(root / "configs/environments/local.yaml", lambda c: c.update(kafka={"replicas": 2}))
+    target.strike("consumer added")
+    await asyncio.to_thread(target.system.run, "deploy", str(root / "serve_config.yaml"))
 
 
 async def submit_poison(target: Target) -> None:

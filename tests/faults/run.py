@@ -7,7 +7,7 @@ import contextlib
 import random
 import shutil
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +31,7 @@ from tests.faults.evidence import (
 from tests.faults.faults import Target, is_up
 from tests.faults.history import Acknowledged, FaultInjected, History, Refused, Submitted, Unknown
 from tests.faults.load import MODEL, plan
+from tests.faults.messages import Line
 from tests.faults.scenarios import Fault, Scenario
 from tests.faults.watchers import every, watch_sse, watch_ws
 from tests.system import System, edit_yaml
@@ -116,6 +117,7 @@ async def run_scenario(system: System, scenario: Scenario, features: Features, *
         rng=random.Random(seed),
         prefix=prefix,
     )
+    line = await asyncio.to_thread(Line, system, prefix) if system.kafka else None
     observer = _Observer(system.database_url)
     failures: list[str] = []
     onlookers = [asyncio.create_task(observer.run())] + [
@@ -124,7 +126,10 @@ async def run_scenario(system: System, scenario: Scenario, features: Features, *
     try:
         strikes = [_strike(target, at_s, fault, failures) for at_s, fault in scenario.strikes]
         operations = plan(scenario.load, features, seed=seed, prefix=prefix)
-        await asyncio.gather(clients.run(operations), *strikes)
+        messages = [line.produce(scenario.messages, scenario.load.duration_s)] if line else []
+        await asyncio.gather(clients.run(operations), *messages, *strikes)
+        if line:
+            await line.settle()
         await _settle(system, since_s)
         if not await _wait_up(system):
             failures.append(f"not ready again after {READY_S:.0f} s")
@@ -133,7 +138,18 @@ async def run_scenario(system: System, scenario: Scenario, features: Features, *
         await _stop(onlookers)
         await clients.close()
     evidence = await _collect(system, since_s, features, observer)
+    if line:
+        ended = {job.job_id for job in evidence.jobs if job.status in TERMINAL}
+        taken, results = await line.collect(ended)
+        evidence = replace(evidence, messages=taken, results=results)
+        failures += _untaken(line, evidence)
     return _report(scenario, history, evidence, failures)
+
+
+def _untaken(line: Line, evidence: Evidence) -> list[str]:
+    """The messages that were sent, and are no job."""
+    made = {job.nonce for job in evidence.jobs}
+    return [f"message {nonce} was sent and is no job" for nonce in line.nonces if nonce not in made]
 
 
 async def _stop(tasks: list[asyncio.Task[None]]) -> None:

@@ -38,6 +38,8 @@ class Scenario:
     load: Load = USUAL
     new_work_s: float  # the longest time to recover
     old_work_s: float
+    messages: int = 60  # that come in through Kafka meanwhile, where there is one
+    needs_kafka: bool = False
     short: bool = False  # part of `make test`
 
 
@@ -172,6 +174,46 @@ SCENARIOS = (
         load=BUSY,
         new_work_s=KILLED_REPLICA_S + BACKLOG_S,
         old_work_s=KILLED_REPLICA_S + 2 * BACKLOG_S,
+    ),
+    Scenario(
+        name="broker-killed",
+        about="SIGKILL of the Kafka broker, which starts again",
+        strikes=((3.0, faults.kill_broker),),
+        messages=300,
+        new_work_s=5,
+        old_work_s=15,
+        needs_kafka=True,
+        short=True,
+    ),
+    Scenario(
+        name="consumer-killed",
+        about="SIGKILL of the consumer",
+        strikes=((3.0, faults.kill_consumer),),
+        messages=600,
+        load=Load(duration_s=15),
+        new_work_s=5,
+        old_work_s=15,
+        needs_kafka=True,
+    ),
+    Scenario(
+        name="consumer-added",
+        about="a second consumer joins the group",
+        strikes=((2.0, faults.add_consumer),),
+        messages=600,
+        load=Load(duration_s=15),
+        new_work_s=5,
+        old_work_s=15,
+        needs_kafka=True,
+    ),
+    Scenario(
+        name="consumer-and-ingress-killed",
+        about="SIGKILL of the consumers and of one ingress at once",
+        strikes=((3.0, faults.kill_consumer), (3.0, faults.kill_ingress)),
+        messages=300,
+        load=BUSY,
+        new_work_s=KILLED_INGRESS_S,
+        old_work_s=KILLED_INGRESS_S,
+        needs_kafka=True,
     ),
     Scenario(
         name="backlog",

@@ -5,7 +5,16 @@ from dataclasses import replace
 import pytest
 
 from tests.faults.checker import MAX_OVERTAKEN, check, lost, recorded_twice
-from tests.faults.evidence import EventRow, Evidence, JobRow, KeyRow, Message, ProbeRun, Transition
+from tests.faults.evidence import (
+    EventRow,
+    Evidence,
+    JobRow,
+    KeyRow,
+    Message,
+    ProbeRun,
+    ResultSeen,
+    Transition,
+)
 from tests.faults.history import (
     Acknowledged,
     CancelAnswered,
@@ -191,6 +200,11 @@ KEPT = [
             messages=[Message(partition=0, offset=o, key="m", committed=True) for o in (1, 2)],
         ),
     ),
+    (
+        "9: it left, twice",
+        [],
+        evidence(jobs=[job()], results=[ResultSeen(job_id="job-1", status="succeeded", nonce="n1")] * 2),
+    ),
     ("9: neither", [], evidence(messages=[Message(partition=0, offset=1, key="m", committed=False)])),
     (
         "10: claimed in time",
@@ -327,6 +341,13 @@ BROKEN = [
         "committed too early",
         [],
         evidence(messages=[Message(partition=0, offset=1, key="m", committed=True)]),
+    ),
+    (9, "never left", [], evidence(jobs=[job()], results=[])),
+    (
+        9,
+        "left as another",
+        [],
+        evidence(jobs=[job()], results=[ResultSeen(job_id="job-1", status="succeeded", nonce="n2")]),
     ),
     (
         9,

@@ -3,13 +3,15 @@
 import re
 
 from satellite.jobs import JobStatus
-from satellite.metrics import Histogram, Metrics, VersionMetrics
+from satellite.metrics import Histogram, KafkaMetrics, Metrics, VersionMetrics
 from satellite.settings import REPO_ROOT
 from satellite.versions import LoadedVersions
 
 UNITS = ("seconds", "bytes", "days")
 ROW = re.compile(r"^\| `(satellite_\w+)` \| (\w+) \| (\w+) \| (.*?) \| (.*) \|$", re.MULTILINE)
-INSTRUMENTS = [*Metrics(["m"]), *VersionMetrics("m")]
+# A consumer of Kafka counts jobs as an ingress does.
+OF_KAFKA = [i for i in KafkaMetrics(["m"]) if i.name != "satellite_jobs_submitted_total"]
+INSTRUMENTS = [*Metrics(["m"]), *VersionMetrics("m"), *OF_KAFKA]
 
 
 def unit(name):
