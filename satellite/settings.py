@@ -142,8 +142,52 @@ class Settings(BaseSettings):
         description="A result that does not fit a message is left out of it, and a link sent instead.",
     )
 
+    webhooks: Literal["deployment", "ingress", "off"] | None = Field(
+        default=None,
+        description="What sends webhooks: a deployment of its own, or the ingresses; off: nothing, and none "
+        "are taken. Unset: what the environment's file says.",
+    )
+    webhook_allow: Annotated[tuple[str, ...], NoDecode] = Field(
+        default=(),
+        description="Hosts and networks (CIDR) that webhooks may reach although they are not on the public "
+        "internet, on any port; with commas between them. *.example.org: all names that end like it.",
+    )
+    webhook_ports: Annotated[tuple[int, ...], NoDecode] = Field(
+        default=(80, 443), description="Ports that webhooks may go to on the public internet."
+    )
+    webhook_ca_file: Path | None = Field(
+        default=None, description="Certificates (PEM) that webhooks trust beside the usual ones."
+    )
+    webhook_timeout_s: float = Field(default=15, gt=0, le=60, description="Of one try of a webhook.")
+    webhook_retries_s: Annotated[tuple[float, ...], NoDecode] = Field(
+        # 5 s, 5 min, 30 min, 2 h, 5 h, 10 h, 14 h, 20 h, 24 h: as the Standard Webhooks propose.
+        default=(5, 300, 1800, 7200, 18000, 36000, 50400, 72000, 86400),
+        description="After each failed try of a webhook, how long until the next; then it has failed.",
+    )
+    webhook_concurrency: int = Field(
+        default=128, ge=1, description="Webhooks that one process sends at a time."
+    )
+    webhook_host_concurrency: int = Field(
+        default=8, ge=1, description="Of these, how many go to the same host and port."
+    )
+    webhook_max_bytes: int = Field(
+        default=256 * 1024, ge=4096, description="A webhook that would be larger leaves the result out."
+    )
+    webhook_max_endpoints: int = Field(default=50, ge=0, description="Endpoints that a tenant may have.")
+    webhook_retention_days: int = Field(
+        default=30, ge=1, description="Days after which deliveries that have ended are forgotten."
+    )
     torch_threads: int = Field(default=1, ge=1, description="Threads of torch in each CPU replica.")
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+
+    @field_validator("webhook_allow", "webhook_ports", "webhook_retries_s", mode="before")
+    @classmethod
+    def _split_commas(cls, value: Any) -> Any:
+        return (
+            tuple(part.strip() for part in value.split(",") if part.strip())
+            if isinstance(value, str)
+            else value
+        )
 
     @field_validator("models_path", mode="before")
     @classmethod
