@@ -42,6 +42,8 @@ from satellite.service import Service
 from satellite.settings import Settings
 from satellite.store import Store
 from satellite.watching import Watching
+from satellite.webhooks.control import WebhookControl
+from satellite.webhooks.service import Webhooks
 
 logger = logging.getLogger("satellite.ingress")
 
@@ -59,6 +61,7 @@ class Ingress:
         details: for each model what its deployment was configured with, for `/api/v1/models`.
         sources: for each model with several versions where they lie.
         kafka: the handle of the deployment that stands between Kafka and the jobs, if there is one.
+        webhooks: the handle of the deployment that sends webhooks: Serve deploys what the ingress holds.
     """
 
     async def __init__(
@@ -69,6 +72,7 @@ class Ingress:
         details: dict[str, dict[str, Any]],
         sources: dict[str, ArtifactSource],
         kafka: DeploymentHandle | None = None,
+        webhooks: DeploymentHandle | None = None,
     ) -> None:
         configure_logging(settings.log_level)
         if settings.database_url is None or settings.redis_url is None:
@@ -105,6 +109,10 @@ class Ingress:
         self._control = JobControl(self._service)
         await self._service.start()
         self._exporter = Exporter(self._metrics, self._service.look)
+        self._webhooks: Webhooks | None = None
+        if settings.webhooks == "ingress":
+            self._webhooks = Webhooks(self._service.store, events, settings)
+            self._webhooks.start()
         app_name = serve.get_replica_context().app_name
         self._cluster = ClusterView(app_name, list(specs), self._on_cluster_change)
         self._overview = Overview(self._metrics, self._queues, settings.redis_url)
@@ -114,6 +122,7 @@ class Ingress:
             service=self._service,
             watching=self._watching,
             control=self._control,
+            webhooks=WebhookControl(self._service, settings),
             settings=settings,
             overview=self._overview,
             cluster=self._cluster,
@@ -169,6 +178,8 @@ class Ingress:
             self._cluster.close()
             self._exporter.close()
             await self._watching.close()
+            if self._webhooks is not None:
+                await self._webhooks.close()
             await self._service.close()
             await self._overview.close()
 

@@ -159,7 +159,8 @@ class JobControl:
             raise JobNotFinished(
                 f"job {job_id} is {stored.job.status}; only one that has ended can be repeated"
             )
-        return await self._service.submit(_repeated(stored, edits))
+        webhooks = await self._store.webhooks.of_jobs([job_id])
+        return await self._service.submit(_repeated(stored, {"webhook": webhooks.get(job_id), **edits}))
 
     async def replay(
         self,
@@ -178,8 +179,16 @@ class JobControl:
             DEFAULT_TENANT, job_ids=job_ids, model_name=model_name, error_code=error_code, limit=limit
         )
         # The key makes two replays at the same time one. No caller can send one that looks like it.
+        webhooks = await self._store.webhooks.of_jobs([stored.job.job_id for stored in found])
         submissions = [
-            _repeated(stored, {"idempotency_key": f"\x1freplay:{stored.job.job_id}"}) for stored in found
+            _repeated(
+                stored,
+                {
+                    "webhook": webhooks.get(stored.job.job_id),
+                    "idempotency_key": f"\x1freplay:{stored.job.job_id}",
+                },
+            )
+            for stored in found
         ]
         answers = await self._service.submit_all(submissions)
         remaining = await self._store.count_replayable(

@@ -11,13 +11,17 @@
     ├── NotFound                          404 not_found
     │   ├── JobNotFound                   404 job_not_found
     │   ├── ModelNotFound                 404 model_not_found     (names the nearest)
-    │   └── VersionNotFound               404 version_not_found   (names those there are)
+    │   ├── VersionNotFound               404 version_not_found   (names those there are)
+    │   ├── WebhookNotFound               404 webhook_not_found
+    │   └── DeliveryNotFound              404 delivery_not_found
     ├── MethodNotAllowed                  405 method_not_allowed
     ├── Conflict                          409 conflict
     │   ├── IdempotencyConflict           409 idempotency_conflict
     │   ├── JobFinished                   409 job_finished
     │   ├── JobNotFinished                409 job_not_finished
-    │   └── VersionRefused                409 version_refused     (it cannot be loaded, or there is no other)
+    │   ├── VersionRefused                409 version_refused     (it cannot be loaded, or there is no other)
+    │   ├── WebhookLimit                  409 webhook_limit
+    │   └── WebhookDisabled               409 webhook_disabled
     ├── CursorExpired                     410 cursor_expired
     ├── QueueFull                         429 queue_full          (has `retry_after_s`)
     ├── ClientClosed                      499 client_closed       (the caller hung up: nobody reads it)
@@ -146,6 +150,18 @@ class VersionNotFound(NotFound):
     status, code, title = 404, "version_not_found", "No such version"
 
 
+class WebhookNotFound(NotFound):
+    """No endpoint for webhooks has this id."""
+
+    status, code, title = 404, "webhook_not_found", "No such webhook"
+
+
+class DeliveryNotFound(NotFound):
+    """No delivery of a webhook has this id."""
+
+    status, code, title = 404, "delivery_not_found", "No such delivery"
+
+
 class MethodNotAllowed(SatelliteError):
     """The address exists, but not for this method."""
 
@@ -180,6 +196,18 @@ class VersionRefused(Conflict):
     """The version cannot be what it was asked to be: it does not load, or there is none to go back to."""
 
     status, code, title = 409, "version_refused", "The version cannot be used"
+
+
+class WebhookLimit(Conflict):
+    """There are as many endpoints for webhooks as there may be."""
+
+    status, code, title = 409, "webhook_limit", "Too many webhooks"
+
+
+class WebhookDisabled(Conflict):
+    """What was asked for needs an endpoint that is enabled."""
+
+    status, code, title = 409, "webhook_disabled", "The webhook is disabled"
 
 
 class CursorExpired(SatelliteError):

@@ -55,6 +55,7 @@ class Wake(StrEnum):
     WORK = "work"  # jobs wait in the database; the value is a model's name
     CANCEL = "cancel"  # whoever holds this job shall cancel it
     FORGET = "forget"  # this job was deleted
+    WEBHOOK = "webhook"  # somebody wants to be told of a job, or a delivery is due
     DEFAULT = "default"  # another version of this model answers where none is named
 
 

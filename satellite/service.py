@@ -28,7 +28,12 @@ from satellite.artifacts import ArtifactSource
 from satellite.batching import FlushReason, Outcome, Tensor
 from satellite.catalog import Catalog, ValidRequest
 from satellite.dispatch import Batch, ModelQueue
-from satellite.errors import IdempotencyConflict, SatelliteError, StoreUnavailable, WaitTimeout
+from satellite.errors import (
+    IdempotencyConflict,
+    SatelliteError,
+    StoreUnavailable,
+    WaitTimeout,
+)
 from satellite.events import EventHub, Wake
 from satellite.feed import Feed
 from satellite.held import HeldJobs, error_json
@@ -42,6 +47,8 @@ from satellite.store import NewJob, Store, Verdict
 from satellite.submission import Submission, Submitted
 from satellite.tasks import Background
 from satellite.upkeep import Upkeep
+from satellite.webhooks.receivers import Receivers
+from satellite.webhooks.records import JobWebhook
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,6 +59,7 @@ class _New:
     submission: Submission
     request: ValidRequest[str]
     job: Job
+    webhook: JobWebhook | None
 
 
 class Service:
@@ -74,6 +82,7 @@ class Service:
         self.store = store
         self.events = events
         self.releases = Releases(catalog, sources or {}, store, events, replicas or NoReplicas())
+        self.receivers = Receivers.of(settings)
         self.draining = asyncio.Event()
         self.lease = Lease(
             store,
@@ -141,6 +150,8 @@ class Service:
         came_at_s = time.time()
         items: list[_New | SatelliteError] = []
         counts: dict[str, int] = dict.fromkeys(self.queues, 0)
+        if urls := [s.webhook.url for s in submissions if isinstance(s, Submission) and s.webhook]:
+            await self.receivers.admit_all(urls)
         for submission in submissions:
             try:
                 if isinstance(submission, SatelliteError):
@@ -155,7 +166,8 @@ class Service:
 
     async def _new(self, submission: Submission, came_at_s: float) -> _New:
         job, request = await make_job(submission, self.catalog, self.releases)
-        return _New(came_at_s=came_at_s, submission=submission, request=request, job=job)
+        webhook = submission.webhook and await self.receivers.of_job(submission.webhook)
+        return _New(came_at_s=came_at_s, submission=submission, request=request, job=job, webhook=webhook)
 
     def _row(self, new: _New, *, before: int = 0) -> NewJob:
         """The job as it is inserted: held by this ingress, if it can run now and there is room for it.
@@ -178,6 +190,7 @@ class Service:
             config=new.request.config,
             owner=self.owner if is_held else None,
             idempotency=new.submission.idempotency,
+            webhook=new.webhook,
         )
 
     async def _accept_all(self, items: list[_New | SatelliteError]) -> list[Submitted | SatelliteError]:
@@ -229,6 +242,8 @@ class Service:
         self.metrics.jobs_submitted.add(job.model_name)
         self.metrics.record_seconds.observe(now_s - new.came_at_s, "submit")
         self.events.wake(Wake.LOG)
+        if row.webhook is not None:
+            self.events.wake(Wake.WEBHOOK)
         if row.owner is None:
             if job.run_at is None or job.run_at <= job.created_at:
                 queue.elsewhere += 1  # a delayed one is before nobody yet

@@ -12,6 +12,7 @@ import orjson
 
 from satellite.jobs import DEFAULT_PRIORITY, Job
 from satellite.store import IdempotencyKey
+from satellite.webhooks.records import JobWebhook
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,6 +29,7 @@ class Submission:
     labels: tuple[str, ...] = ()  # "key=value", sorted
     max_attempts: int | None = None  # None: what the model's config says
     parent_id: UUID | None = None
+    webhook: JobWebhook | None = None  # whom to tell of this job, beside the tenant's endpoints
     idempotency_key: str | None = None
     flush: bool = False  # do not wait for a batch to fill
 
@@ -53,6 +55,8 @@ class Submission:
         )
         if self.model_version is not None:  # keys of before there were versions stay valid
             asked = (*asked, self.model_version)
+        if self.webhook is not None:
+            asked = (*asked, {"url": self.webhook.url, "events": self.webhook.events})
         digest = hashlib.sha256(orjson.dumps(asked, option=orjson.OPT_SORT_KEYS)).digest()
         return IdempotencyKey(key=self.idempotency_key, digest=digest)
 

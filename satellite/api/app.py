@@ -19,6 +19,7 @@ from satellite.api import (
     overview,
     page,
     problems,
+    webhooks,
     websocket,
 )
 from satellite.api.context import ApiContext
@@ -73,6 +74,7 @@ def fastapi(catalog: Catalog) -> FastAPI:
         openapi_tags=[
             {"name": "inference", "description": "Submit jobs, read results, predict."},
             {"name": "jobs", "description": "List, explain, cancel, repeat and watch jobs."},
+            {"name": "webhooks", "description": "Be told of jobs by HTTP, signed."},
             {"name": "models", "description": "What can be asked."},
             {"name": "overview", "description": "How all models and the cluster do."},
             {
@@ -87,6 +89,7 @@ def fastapi(catalog: Catalog) -> FastAPI:
     app.include_router(inference.router)
     app.include_router(jobs.router)
     app.include_router(jobs.dead_letters_router)
+    app.include_router(webhooks.router)
     app.include_router(events.router)
     app.include_router(models.router)
     app.include_router(overview.router)

@@ -15,6 +15,7 @@ from satellite.artifacts import VERSION
 from satellite.errors import BodyTooLarge, ClientClosed, InvalidJSON, InvalidRequest, UnsupportedMediaType
 from satellite.jobs import MAX_PRIORITY
 from satellite.submission import Submission
+from satellite.webhooks.records import EVENTS, JobWebhook
 
 MAX_LABELS = 16
 MAX_ATTEMPTS = 20
@@ -224,7 +225,8 @@ def _config(value: Any, pointer: str) -> dict[str, Any]:
     return cast("dict[str, Any]", value)
 
 
-def _bool(value: Any, pointer: str) -> bool:
+def parse_bool(value: Any, pointer: str) -> bool:
+    """Check a truth value."""
     if not isinstance(value, bool):
         raise invalid(pointer, "must be true or false")
     return value
@@ -258,6 +260,26 @@ def _labels(value: Any, pointer: str) -> tuple[str, ...]:
     return tuple(sorted(_label(key, text, f"{pointer}/{key[:80]}") for key, text in labels.items()))
 
 
+def parse_events(value: Any, pointer: str) -> tuple[str, ...]:
+    """Check the kinds of events that a webhook is for."""
+    names = cast("list[Any]", value) if isinstance(value, list) else []
+    if not names or any(name not in EVENTS for name in names):
+        raise invalid(pointer, f"must be a list of one or more of {', '.join(EVENTS)}")
+    return tuple(name for name in EVENTS if name in names)
+
+
+def _webhook(value: Any, pointer: str) -> JobWebhook | None:
+    if value is None:
+        return None
+    try:
+        return JobWebhook(
+            **parse_fields(value, {"url": parse_text, "events": parse_events}, required=("url",))
+        )
+    except InvalidRequest as error:
+        (entry,) = error.errors or [{"pointer": "", "detail": error.detail}]
+        raise invalid(pointer + entry["pointer"], entry["detail"]) from None
+
+
 _priority = parse_int(0, MAX_PRIORITY)
 
 _EDIT_FIELDS: dict[str, Callable[[Any, str], Any]] = {
@@ -269,11 +291,12 @@ _EDIT_FIELDS: dict[str, Callable[[Any, str], Any]] = {
     "run_at": _run_at,
     "labels": _labels,
     "max_attempts": parse_int(1, MAX_ATTEMPTS),
+    "webhook": _webhook,
 }
 _JOB_FIELDS = frozenset(_EDIT_FIELDS) - {"data", "config", "model_version"}
 _SUBMIT_FIELDS = {"model_name": parse_text, **_EDIT_FIELDS}
 _ITEM_FIELDS = {**_SUBMIT_FIELDS, "idempotency_key": parse_key}
-_FIELDS = {**_SUBMIT_FIELDS, "store": _bool, "wait_s": _wait_s}
+_FIELDS = {**_SUBMIT_FIELDS, "store": parse_bool, "wait_s": _wait_s}
 
 
 def invalid(pointer: str, detail: str) -> InvalidRequest:

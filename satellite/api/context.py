@@ -13,6 +13,7 @@ from satellite.overview import Overview
 from satellite.service import Service
 from satellite.settings import Settings
 from satellite.watching import Watching
+from satellite.webhooks.control import WebhookControl
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,6 +99,7 @@ class ApiContext:
     service: Service
     watching: Watching
     control: JobControl
+    webhooks: WebhookControl
     settings: Settings
     overview: Overview
     cluster: Cluster

@@ -29,6 +29,8 @@ from satellite.api.schemas import (
 from satellite.artifacts import VERSION
 from satellite.catalog import Catalog
 from satellite.jobs import DEFAULT_PRIORITY, MAX_PRIORITY
+from satellite.webhooks.receivers import MAX_URL
+from satellite.webhooks.records import DEFAULT_EVENTS, EVENTS
 
 REQUEST_REF = {"$ref": "#/components/schemas/InferenceRequest"}
 
@@ -57,6 +59,13 @@ def problems(*statuses: int, **texts: str) -> dict[int | str, dict[str, Any]]:
     }
 
 
+EVENTS_SCHEMA: dict[str, Any] = {
+    "type": "array",
+    "minItems": 1,
+    "items": {"type": "string", "enum": list(EVENTS)},
+    "default": list(DEFAULT_EVENTS),
+    "description": "Which steps of jobs it is for; left out: every end.",
+}
 # What a caller may ask of a job beside its input.
 JOB_OPTIONS: dict[str, Any] = {
     "model_version": {
@@ -84,6 +93,16 @@ JOB_OPTIONS: dict[str, Any] = {
         "description": "Your own words, to find jobs by.",
     },
     "max_attempts": {"type": "integer", "minimum": 1, "maximum": 20},
+    "webhook": {
+        "type": ["object", "null"],
+        "required": ["url"],
+        "additionalProperties": False,
+        "properties": {
+            "url": {"type": "string", "format": "uri", "maxLength": MAX_URL},
+            "events": EVENTS_SCHEMA,
+        },
+        "description": "Whom to tell of this job, beside the endpoints at `/api/v1/webhooks`.",
+    },
 }
 _IDEMPOTENCY: dict[str, Any] = {
     "name": "Idempotency-Key",
@@ -97,14 +116,16 @@ _JOB_IDS: dict[str, Any] = {
     "maxItems": 1000,
     "items": {"type": "string", "format": "uuid"},
 }
-_ENVELOPE = (400, 413, 415, 422)
+ENVELOPE = (400, 413, 415, 422)
 
 
-def _ok(model: Any, text: str, status: int = 200) -> dict[int | str, Any]:
+def ok(model: Any, text: str, status: int = 200) -> dict[int | str, Any]:
+    """The answer of a route."""
     return {status: {"model": model, "description": text}}
 
 
-def _body(schema: dict[str, Any], *, required: bool = True) -> dict[str, Any]:
+def body(schema: dict[str, Any], *, required: bool = True) -> dict[str, Any]:
+    """The JSON body that a route takes."""
     return {"requestBody": {"required": required, "content": {"application/json": {"schema": schema}}}}
 
 
@@ -113,8 +134,8 @@ def described(operation: str) -> dict[str, Any]:
     return _OPERATIONS[operation]
 
 
-_ACCEPTED = _ok(Accepted, "Stored. Follow `links.result`.", 202)
-_KEYED: dict[str, Any] = {**_body(REQUEST_REF), "parameters": [_IDEMPOTENCY]}
+_ACCEPTED = ok(Accepted, "Stored. Follow `links.result`.", 202)
+_KEYED: dict[str, Any] = {**body(REQUEST_REF), "parameters": [_IDEMPOTENCY]}
 _NO_JOB = problems(404, 422, 503, s404="There is no such job.", s422="The id or a parameter is malformed.")
 _NOT_ENDED = problems(409, s409="The job has not ended.")
 
@@ -128,11 +149,11 @@ _OPERATIONS: dict[str, dict[str, Any]] = {
     "submit": {
         "status_code": 202,
         "openapi_extra": _KEYED,
-        "responses": {**_ACCEPTED, **problems(404, 409, 429, 503, *_ENVELOPE)},
+        "responses": {**_ACCEPTED, **problems(404, 409, 429, 503, *ENVELOPE)},
     },
     "batch": {
         "status_code": 207,
-        "openapi_extra": _body(
+        "openapi_extra": body(
             {
                 "type": "object",
                 "required": ["items"],
@@ -149,21 +170,21 @@ _OPERATIONS: dict[str, dict[str, Any]] = {
             }
         ),
         "responses": {
-            **_ok(BatchVerdicts, "A verdict for each item, in order.", 207),
-            **problems(503, *_ENVELOPE),
+            **ok(BatchVerdicts, "A verdict for each item, in order.", 207),
+            **problems(503, *ENVELOPE),
         },
     },
-    "result": {"responses": {**_ok(JobResult, "The job."), **_NO_JOB}},
+    "result": {"responses": {**ok(JobResult, "The job."), **_NO_JOB}},
     "predict": {
         "openapi_extra": _KEYED,
         "responses": {
-            **_ok(JobResult, "The result."),
+            **ok(JobResult, "The result."),
             **_ACCEPTED,
-            **problems(404, 409, 429, 503, 504, *_ENVELOPE),
+            **problems(404, 409, 429, 503, 504, *ENVELOPE),
         },
     },
     "set_default": {
-        "openapi_extra": _body(
+        "openapi_extra": body(
             {
                 "type": "object",
                 "additionalProperties": False,
@@ -176,31 +197,31 @@ _OPERATIONS: dict[str, dict[str, Any]] = {
             }
         ),
         "responses": {
-            **_ok(VersionsInfo, "The versions, with the new default."),
-            **problems(404, 409, 503, *_ENVELOPE, **_NO_VERSION),
+            **ok(VersionsInfo, "The versions, with the new default."),
+            **problems(404, 409, 503, *ENVELOPE, **_NO_VERSION),
         },
     },
     "load": {
         "responses": {
-            **_ok(LoadedInfo, "It is loaded everywhere."),
+            **ok(LoadedInfo, "It is loaded everywhere."),
             **problems(404, 409, 422, 503, **_NO_VERSION),
         }
     },
     "unload": {
         "responses": {
-            **_ok(LoadedInfo, "It is not loaded any more."),
+            **ok(LoadedInfo, "It is not loaded any more."),
             **problems(404, 409, 422, 503, **{**_NO_VERSION, "s409": "It is the default."}),
         }
     },
     "list_jobs": {
-        "responses": {**_ok(JobPage, "One page."), **problems(422, 503, s422="A filter is malformed.")}
+        "responses": {**ok(JobPage, "One page."), **problems(422, 503, s422="A filter is malformed.")}
     },
-    "get_job": {"responses": {**_ok(JobDetail, "The job."), **_NO_JOB}},
-    "explain": {"responses": {**_ok(Explanation, "The explanation."), **_NO_JOB}},
+    "get_job": {"responses": {**ok(JobDetail, "The job."), **_NO_JOB}},
+    "explain": {"responses": {**ok(Explanation, "The explanation."), **_NO_JOB}},
     "cancel": {
         "responses": {
-            **_ok(JobSummary, "Cancelled."),
-            **_ok(JobSummary, "Asked for; see `cancel_requested`.", 202),
+            **ok(JobSummary, "Cancelled."),
+            **ok(JobSummary, "Asked for; see `cancel_requested`.", 202),
             **_NO_JOB,
             **problems(409, s409="The job has ended otherwise."),
         }
@@ -208,7 +229,7 @@ _OPERATIONS: dict[str, dict[str, Any]] = {
     "retry": {
         "status_code": 202,
         "openapi_extra": {
-            **_body(
+            **body(
                 {
                     "type": "object",
                     "additionalProperties": False,
@@ -219,10 +240,10 @@ _OPERATIONS: dict[str, dict[str, Any]] = {
             ),
             "parameters": [_IDEMPOTENCY],
         },
-        "responses": {**_ACCEPTED, **_NOT_ENDED, **problems(404, 429, 503, *_ENVELOPE)},
+        "responses": {**_ACCEPTED, **_NOT_ENDED, **problems(404, 429, 503, *ENVELOPE)},
     },
     "cancel_many": {
-        "openapi_extra": _body(
+        "openapi_extra": body(
             {
                 "type": "object",
                 "required": ["job_ids"],
@@ -230,12 +251,12 @@ _OPERATIONS: dict[str, dict[str, Any]] = {
                 "properties": {"job_ids": _JOB_IDS},
             }
         ),
-        "responses": {**_ok(Cancels, "What became of each, in order."), **problems(503, *_ENVELOPE)},
+        "responses": {**ok(Cancels, "What became of each, in order."), **problems(503, *ENVELOPE)},
     },
-    "dead_letters": {"responses": {**_ok(DeadLetters, "The groups."), **problems(503)}},
-    "overview": {"responses": _ok(Overview, "The overview.")},
+    "dead_letters": {"responses": {**ok(DeadLetters, "The groups."), **problems(503)}},
+    "overview": {"responses": ok(Overview, "The overview.")},
     "replay": {
-        "openapi_extra": _body(
+        "openapi_extra": body(
             {
                 "type": "object",
                 "additionalProperties": False,
@@ -248,7 +269,7 @@ _OPERATIONS: dict[str, dict[str, Any]] = {
             },
             required=False,
         ),
-        "responses": {**_ok(Replays, "What became of each."), **problems(503, *_ENVELOPE)},
+        "responses": {**ok(Replays, "What became of each."), **problems(503, *ENVELOPE)},
     },
     "delete": {
         "responses": {204: {"description": "Deleted."}, **_NO_JOB, **_NOT_ENDED},

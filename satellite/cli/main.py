@@ -22,6 +22,8 @@ db = typer.Typer(help="The database's schema, and what it holds.", no_args_is_he
 app.add_typer(db, name="db")
 kafka = typer.Typer(help="Kafka's topics, and what is in them.", no_args_is_help=True)
 app.add_typer(kafka, name="kafka")
+webhooks = typer.Typer(help="Who is told of jobs by HTTP, and what came of it.", no_args_is_help=True)
+app.add_typer(webhooks, name="webhooks")
 
 ConfigFile = Annotated[
     Path | None,
@@ -34,6 +36,7 @@ JobId = Annotated[str, typer.Argument(help="What `submit` printed.")]
 Version = Annotated[
     str | None, typer.Option("--version", help="Of the model; default: see `satellite versions`.")
 ]
+WebhookId = Annotated[str, typer.Argument(help="See `satellite webhooks list`.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Pairs = Annotated[
     list[str] | None, typer.Option("--config", help="A model setting, `key=value`; may be repeated.")
@@ -444,6 +447,77 @@ def openapi(as_json: AsJson = False) -> None:
         from satellite.cli import openapi as view
 
         view.show()
+
+
+@webhooks.command("list")
+def webhooks_list(as_json: AsJson = False) -> None:
+    """List the endpoints."""
+    with foreseen_errors():
+        from satellite.cli import webhooks as view
+
+        view.list_endpoints(load_settings(), as_json=as_json)
+
+
+@webhooks.command("add")
+def webhooks_add(
+    url: Annotated[str, typer.Argument(help="Where to POST to.")],
+    event: Annotated[
+        list[str] | None,
+        typer.Option("--event", help="Such as job.failed; may be repeated; default: every end of a job."),
+    ] = None,
+    model: Annotated[str | None, typer.Option("--model", help="Only jobs of this model.")] = None,
+) -> None:
+    """Register an endpoint; prints its id and the secret that signs its messages."""
+    with foreseen_errors():
+        from satellite.cli import webhooks as action
+
+        action.add(load_settings(), url, events=event or [], model=model)
+
+
+@webhooks.command("remove")
+def webhooks_remove(webhook_id: WebhookId) -> None:
+    """Delete an endpoint, with what waits for it and the log of its deliveries."""
+    with foreseen_errors():
+        from satellite.cli import webhooks as action
+
+        action.remove(load_settings(), webhook_id)
+
+
+@webhooks.command("test")
+def webhooks_test(webhook_id: WebhookId) -> None:
+    """Send a test event; prints the delivery's id."""
+    with foreseen_errors():
+        from satellite.cli import webhooks as action
+
+        action.test(load_settings(), webhook_id)
+
+
+@webhooks.command("deliveries")
+def webhooks_deliveries(
+    webhook_id: WebhookId,
+    status: Annotated[
+        str | None, typer.Option("--status", help="pending, delivered or failed; default: all.")
+    ] = None,
+    limit: Annotated[int, typer.Option("--limit", "-n", min=1, max=500, help="Deliveries at most.")] = 20,
+    as_json: AsJson = False,
+) -> None:
+    """List deliveries to an endpoint, newest first, with what came of them."""
+    with foreseen_errors():
+        from satellite.cli import webhooks as view
+
+        view.deliveries(load_settings(), webhook_id, status=status, limit=limit, as_json=as_json)
+
+
+@webhooks.command("redeliver")
+def webhooks_redeliver(
+    webhook_id: WebhookId,
+    delivery_id: Annotated[str, typer.Argument(help="See `satellite webhooks deliveries`.")],
+) -> None:
+    """Send a delivery again, at once and with all its tries."""
+    with foreseen_errors():
+        from satellite.cli import webhooks as action
+
+        action.redeliver(load_settings(), webhook_id, delivery_id)
 
 
 @db.command("upgrade")

@@ -25,6 +25,7 @@ from satellite.metrics import KafkaMetrics
 from satellite.releases import Releases
 from satellite.settings import Settings
 from satellite.store import NewJob, Store, Verdict
+from satellite.webhooks.receivers import Receivers
 
 logger = logging.getLogger(__name__)
 
@@ -90,6 +91,7 @@ class Intake:
         self._producer = producer
         self._metrics = metrics
         self._max_bytes = settings.max_body_bytes
+        self._receivers = Receivers.of(settings)
         self._topics = Topics(prefix=settings.kafka_prefix)
         self._nobody = uuid4()  # owns nothing: what waits "elsewhere" is all that waits
         self._waiting: Counter[str] = Counter()
@@ -150,6 +152,7 @@ class Intake:
         try:
             submission = parse_record(record, max_bytes=self._max_bytes)
             job, request = await make_job(submission, self._catalog, self._releases)
+            webhook = submission.webhook and await self._receivers.of_job(submission.webhook)
         except SatelliteError:
             raise
         except Exception as error:
@@ -161,7 +164,12 @@ class Intake:
             raise QueueFull(f"{most} jobs or more wait for '{job.model_name}'; Kafka holds the others")
         self._waiting[job.model_name] += 1
         return NewJob(
-            job=job, input=request.data, config=request.config, owner=None, idempotency=submission.idempotency
+            job=job,
+            input=request.data,
+            config=request.config,
+            owner=None,
+            idempotency=submission.idempotency,
+            webhook=webhook,
         )
 
     async def _insert(self, rows: Sequence[_Row]) -> list[tuple[Record, SatelliteError]]:
@@ -192,6 +200,8 @@ class Intake:
                 self._metrics.jobs_submitted.add(row.job.job.model_name)
         if models:
             self._events.wake(Wake.LOG)
+        if any(row.job.webhook for row in rows):
+            self._events.wake(Wake.WEBHOOK)
         for model_name in models:
             self._events.wake(Wake.WORK, model_name)
         return refused

@@ -26,6 +26,7 @@ from satellite.store import migrate, queries
 from satellite.store.connection import AWAY, Connections
 from satellite.store.reading import Reading, stored_job
 from satellite.store.records import Completion, NewJob, Requeue, Start, StoredJob
+from satellite.store.webhooks import WebhookStore
 
 logger = logging.getLogger(__name__)
 
@@ -52,6 +53,7 @@ class Store(Reading):
 
     def __init__(self, connections: Connections) -> None:
         super().__init__(connections)
+        self.webhooks = WebhookStore(connections)
         self._inserts: GroupCommit[NewJob, Verdict] = _grouped(self._insert)
         self._starts: GroupCommit[Start, None] = _grouped(self._start)
         self._requeues: GroupCommit[Requeue, bool] = _grouped(self._requeue)
@@ -76,7 +78,7 @@ class Store(Reading):
 
     async def close(self) -> None:
         """Write what is waiting, then disconnect."""
-        groups = (self._inserts, self._starts, self._requeues)
+        groups = (self._inserts, self._starts, self._requeues, self.webhooks)
         await asyncio.gather(*(group.close() for group in groups))
         await self.connections.close()
 
@@ -318,26 +320,20 @@ class Store(Reading):
 
     async def _insert(self, jobs: Sequence[NewJob]) -> list[Verdict]:
         keyed = [job for job in jobs if job.idempotency is not None]
-        if not keyed:
+        if not keyed and all(job.webhook is None for job in jobs):
             await self._fetch(queries.INSERT_JOBS, *_columns(jobs))
             return [new.job.job_id for new in jobs]
 
         async def insert() -> list[Verdict]:
             async with self.connections.pool.acquire() as connection, connection.transaction():
-                names = [(new.job.tenant, new.idempotency.key) for new in keyed if new.idempotency]
-                tenants, keys = map(list, zip(*names, strict=True))
-                digests = [new.idempotency.digest for new in keyed if new.idempotency]
-                await connection.execute(
-                    queries.TAKE_KEYS, tenants, keys, digests, [new.job.job_id for new in keyed]
-                )
-                found = {
-                    (row["tenant"], row["key"]): row
-                    for row in await connection.fetch(queries.FIND_KEYS, tenants, keys)
-                }
+                found = await _take_keys(connection, keyed) if keyed else {}
                 answers = [_verdict(new, found) for new in jobs]
                 fresh = [new for new, id_ in zip(jobs, answers, strict=True) if id_ == new.job.job_id]
                 if fresh:
                     await connection.execute(queries.INSERT_JOBS, *_columns(fresh))
+                if hooks := [(new.job.job_id, new.webhook) for new in fresh if new.webhook]:
+                    rows = [(job_id, hook.url, hook.host, ",".join(hook.events)) for job_id, hook in hooks]
+                    await connection.execute(queries.INSERT_JOB_WEBHOOKS, *_transposed(rows))
                 return answers
 
         return await self.connections.run(insert)
@@ -403,6 +399,16 @@ class Store(Reading):
 
 def _grouped(write: Callable[[Sequence[T]], Awaitable[Sequence[R]]]) -> GroupCommit[T, R]:
     return GroupCommit(write, shared=StoreUnavailable)
+
+
+async def _take_keys(connection: Any, keyed: Sequence[NewJob]) -> dict[tuple[str, str], Any]:
+    """Let each key stand for its job, where it does not stand for one yet. Returns what they stand for."""
+    names = [(new.job.tenant, new.idempotency.key) for new in keyed if new.idempotency]
+    tenants, keys = map(list, zip(*names, strict=True))
+    digests = [new.idempotency.digest for new in keyed if new.idempotency]
+    await connection.execute(queries.TAKE_KEYS, tenants, keys, digests, [new.job.job_id for new in keyed])
+    rows = await connection.fetch(queries.FIND_KEYS, tenants, keys)
+    return {(row["tenant"], row["key"]): row for row in rows}
 
 
 def _columns(jobs: Sequence[NewJob]) -> list[list[Any]]:

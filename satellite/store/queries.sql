@@ -454,3 +454,188 @@ SELECT pg_database_size(current_database());
 
 -- name: ping
 SELECT 1;
+
+-- name: insert_job_webhooks
+INSERT INTO job_webhooks (job_id, url, host, events)
+SELECT job_id, url, host, string_to_array(events, ',')
+FROM unnest($1::uuid[], $2::text[], $3::text[], $4::text[]) AS n (job_id, url, host, events)
+ON CONFLICT (job_id) DO NOTHING;
+
+-- name: job_webhooks
+SELECT job_id, url, host, events FROM job_webhooks WHERE job_id = ANY($1);
+
+-- name: outbox_state
+-- Whether there are steps after the outbox's position, and whether anybody wants to hear of any.
+SELECT EXISTS (SELECT FROM log_readers AS r CROSS JOIN LATERAL (
+                   SELECT FROM events AS e
+                   WHERE (e.xid, e.seq) > (r.xid, r.seq) AND e.xid < pg_snapshot_xmin(pg_current_snapshot())
+                   ORDER BY e.xid, e.seq LIMIT 1) AS step
+               WHERE r.name = 'webhooks') AS waits,
+       EXISTS (SELECT FROM webhook_endpoints WHERE enabled) OR EXISTS (SELECT FROM job_webhooks) AS wanted;
+
+-- name: pass_outbox
+-- Nobody wants to hear of anything up to here: who comes later has a transaction that this snapshot does not see.
+-- Now and then only: a position that stands still costs no write.
+UPDATE log_readers SET xid = done.xid, seq = 4611686018427387904, renewed_at = now()
+FROM (SELECT (pg_snapshot_xmin(pg_current_snapshot())::text::bigint - 1)::text::xid8 AS xid) AS done
+WHERE name = 'webhooks' AND renewed_at < now() - interval '1 minute' AND log_readers.xid < done.xid
+  AND NOT EXISTS (SELECT FROM webhook_endpoints WHERE enabled) AND NOT EXISTS (SELECT FROM job_webhooks);
+
+-- name: fill_outbox
+-- The next steps of the log become deliveries to all who want to hear of them, and the position moves behind them, in
+-- one statement: each is delivered, once. Who holds the row of the position is alone; another one has nothing to do.
+WITH reader AS (
+    SELECT xid, seq FROM log_readers WHERE name = 'webhooks' FOR UPDATE SKIP LOCKED),
+steps AS (
+    SELECT e.* FROM reader AS r CROSS JOIN LATERAL (
+        SELECT xid, seq, recorded_at, at, attempt, status, job_id, tenant, model_name FROM events AS e
+        WHERE (e.xid, e.seq) > (r.xid, r.seq) AND e.xid < pg_snapshot_xmin(pg_current_snapshot())
+        ORDER BY e.xid, e.seq LIMIT $1) AS e),
+moved AS (
+    UPDATE log_readers SET xid = last.xid, seq = last.seq, renewed_at = now()
+    FROM (SELECT xid, seq FROM steps ORDER BY xid DESC, seq DESC LIMIT 1) AS last
+    WHERE name = 'webhooks'),
+made AS (
+    INSERT INTO webhook_deliveries (id, tenant, endpoint_id, url, host, event, at, job_id, model_name, attempt)
+    SELECT new_delivery_id(), s.tenant, to_whom.endpoint_id, to_whom.url, to_whom.host, to_whom.event, s.at, s.job_id,
+           s.model_name, s.attempt
+    FROM steps AS s CROSS JOIN LATERAL (
+        SELECT w.id AS endpoint_id, NULL AS url, w.host, 'job.' || s.status AS event FROM webhook_endpoints AS w
+        WHERE w.tenant = s.tenant AND w.enabled AND w.enabled_at <= s.recorded_at
+          AND 'job.' || s.status = ANY(w.events) AND (w.model_name IS NULL OR w.model_name = s.model_name)
+        UNION ALL
+        SELECT NULL, j.url, j.host, 'job.' || s.status FROM job_webhooks AS j
+        WHERE j.job_id = s.job_id AND 'job.' || s.status = ANY(j.events)) AS to_whom
+    ORDER BY s.xid, s.seq
+    RETURNING 1)
+SELECT (SELECT count(*) FROM steps) AS steps, (SELECT count(*) FROM made) AS made;
+
+-- name: claim_deliveries
+-- Those that are due, a few of each host: $3 less the ($4, $5) that are being sent there now. Whoever dies with one
+-- loses it to the next, $6 seconds later.
+WITH RECURSIVE hosts AS (
+    (SELECT host FROM webhook_deliveries WHERE status = 'pending' ORDER BY host LIMIT 1)
+    UNION ALL
+    SELECT (SELECT d.host FROM webhook_deliveries AS d WHERE d.status = 'pending' AND d.host > hosts.host
+            ORDER BY d.host LIMIT 1)
+    FROM hosts WHERE hosts.host IS NOT NULL),
+due AS (
+    SELECT d.id FROM hosts LEFT JOIN unnest($4::text[], $5::int[]) AS busy (host, count) ON busy.host = hosts.host
+    CROSS JOIN LATERAL (
+        SELECT id, next_at FROM webhook_deliveries
+        WHERE status = 'pending' AND host = hosts.host AND next_at <= now()
+        ORDER BY next_at LIMIT greatest($3::int - coalesce(busy.count, 0), 0) FOR UPDATE SKIP LOCKED) AS d
+    ORDER BY d.next_at LIMIT $2)
+UPDATE webhook_deliveries AS d SET claim = $1, tries = tries + 1, next_at = now() + make_interval(secs => $6)
+FROM due WHERE d.id = due.id
+RETURNING d.id, d.tenant, d.endpoint_id, d.url, d.host, d.event, d.at, d.job_id, d.model_name, d.attempt, d.tries;
+
+-- name: next_delivery_s
+-- In how many seconds the next delivery is due.
+SELECT extract(epoch FROM min(next_at) - now())::float8 FROM webhook_deliveries WHERE status = 'pending';
+
+-- name: finish_tries
+-- The fence: a try counts only from who still holds the delivery. What is `pending` is due again in `delay_s`. The
+-- newest tries are kept.
+UPDATE webhook_deliveries AS w
+SET attempts = CASE WHEN jsonb_array_length(w.attempts) < 50 THEN w.attempts ELSE w.attempts - 0 END || d.tried,
+    status = d.status, claim = NULL, next_at = now() + make_interval(secs => d.delay_s),
+    finished_at = CASE WHEN d.status <> 'pending' THEN now() END
+FROM unnest($1::uuid[], $2::uuid[], $3::jsonb[], $4::text[], $5::float8[]) AS d (id, claim, tried, status, delay_s)
+WHERE w.id = d.id AND w.claim = d.claim
+RETURNING w.id;
+
+-- name: insert_delivery
+INSERT INTO webhook_deliveries (id, tenant, endpoint_id, host, event, at)
+SELECT new_delivery_id(), tenant, id, host, $3, now() FROM webhook_endpoints WHERE id = $1 AND tenant = $2
+RETURNING *;
+
+-- name: redeliver
+UPDATE webhook_deliveries
+SET status = 'pending', claim = NULL, tries = 0, next_at = now(), finished_at = NULL
+WHERE id = $1 AND tenant = $2 AND endpoint_id IS NOT DISTINCT FROM $3 AND ($4::uuid IS NULL OR job_id = $4)
+RETURNING *;
+
+-- name: endpoint_deliveries
+SELECT * FROM webhook_deliveries
+WHERE endpoint_id = $1 AND tenant = $2 AND ($3::uuid IS NULL OR id < $3) AND ($4::text IS NULL OR status = $4)
+ORDER BY id DESC LIMIT $5;
+
+-- name: job_deliveries
+SELECT * FROM webhook_deliveries WHERE job_id = $1 AND tenant = $2 ORDER BY id LIMIT $3;
+
+-- name: add_endpoint
+INSERT INTO webhook_endpoints (id, tenant, url, host, events, model_name, enabled, secret)
+SELECT $1, $2, $3, $4, $5, $6, $7, $8
+WHERE (SELECT count(*) FROM webhook_endpoints WHERE tenant = $2) < $9
+-- Sent once more after a connection has broken, it is the same one.
+ON CONFLICT (id) DO UPDATE SET id = excluded.id
+RETURNING *;
+
+-- name: get_endpoint
+SELECT * FROM webhook_endpoints WHERE id = $1 AND tenant = $2;
+
+-- name: list_endpoints
+SELECT * FROM webhook_endpoints WHERE tenant = $1 ORDER BY id;
+
+-- name: change_endpoint
+-- What waits goes to the new URL, too.
+WITH changed AS (
+    UPDATE webhook_endpoints
+    SET url = $3, host = $4, events = $5, model_name = $6, enabled = $7,
+        enabled_at = CASE WHEN enabled THEN enabled_at ELSE now() END,
+        disabled_at = CASE WHEN $7 THEN NULL ELSE coalesce(disabled_at, now()) END,
+        disabled_reason = CASE WHEN $7 THEN NULL ELSE coalesce(disabled_reason, $8) END
+    WHERE id = $1 AND tenant = $2
+    RETURNING *),
+moved AS (
+    UPDATE webhook_deliveries AS d SET host = $4 FROM changed
+    WHERE d.endpoint_id = changed.id AND d.status = 'pending' AND d.host <> $4)
+SELECT * FROM changed;
+
+-- name: delete_endpoint
+DELETE FROM webhook_endpoints WHERE id = $1 AND tenant = $2 RETURNING id;
+
+-- name: disable_endpoint
+UPDATE webhook_endpoints SET enabled = false, disabled_at = now(), disabled_reason = $2
+WHERE id = $1 AND enabled
+RETURNING id;
+
+-- name: rotate_endpoint_secret
+UPDATE webhook_endpoints
+SET secret = $3, previous_secret = CASE WHEN secret = $3 THEN previous_secret ELSE secret END,
+    previous_until = now() + make_interval(secs => $4)
+WHERE id = $1 AND tenant = $2
+RETURNING previous_until;
+
+-- name: rotate_job_secret
+INSERT INTO webhook_secrets AS s (tenant, secret) VALUES ($1, $2)
+ON CONFLICT (tenant) DO UPDATE
+SET secret = excluded.secret,
+    previous_secret = CASE WHEN s.secret = excluded.secret THEN s.previous_secret ELSE s.secret END,
+    previous_until = now() + make_interval(secs => $3)
+RETURNING previous_until;
+
+-- name: job_secrets
+-- The secrets that sign what goes to the URLs of this tenant's jobs; made with the first of them.
+WITH made AS (
+    INSERT INTO webhook_secrets (tenant, secret) VALUES ($1, $2) ON CONFLICT (tenant) DO NOTHING RETURNING secret)
+SELECT secret, NULL AS previous_secret FROM made
+UNION ALL
+SELECT secret, CASE WHEN previous_until > now() THEN previous_secret END FROM webhook_secrets WHERE tenant = $1;
+
+-- name: endpoint_target
+SELECT url, enabled, secret, CASE WHEN previous_until > now() THEN previous_secret END AS previous_secret
+FROM webhook_endpoints WHERE id = $1;
+
+-- name: forget_deliveries
+DELETE FROM webhook_deliveries
+WHERE id IN (SELECT id FROM webhook_deliveries WHERE id < $1 AND status <> 'pending' ORDER BY id LIMIT $2)
+RETURNING id;
+
+-- name: forget_job_webhooks
+-- Those of jobs that are gone.
+DELETE FROM job_webhooks
+WHERE job_id IN (SELECT job_id FROM job_webhooks AS w
+                 WHERE job_id < $1 AND NOT EXISTS (SELECT FROM jobs WHERE id = w.job_id) ORDER BY job_id LIMIT $2)
+RETURNING job_id;

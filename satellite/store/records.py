@@ -7,6 +7,7 @@ from datetime import datetime
 from uuid import UUID
 
 from satellite.jobs import Job, JobStatus, Run
+from satellite.webhooks.records import JobWebhook
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,6 +28,7 @@ class NewJob:
         config: JSON.
         owner: the ingress that holds it from the start; None: it waits in the database.
         idempotency: the caller's key, if there is one.
+        webhook: whom to tell of it, if the caller has said so.
     """
 
     job: Job
@@ -34,6 +36,7 @@ class NewJob:
     config: str
     owner: UUID | None
     idempotency: IdempotencyKey | None = None
+    webhook: JobWebhook | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -35,6 +35,7 @@ from satellite.settings import REPO_ROOT, Settings
 from satellite.store import Store
 from satellite.tensors import unpack
 from satellite.watching import Watching
+from satellite.webhooks.control import WebhookControl
 
 MODEL = "moving_average"
 WINDOW_S = 0.05
@@ -248,6 +249,7 @@ async def serve(
         service=service,
         watching=watching,
         control=JobControl(service),
+        webhooks=WebhookControl(service, settings),
         settings=settings,
         overview=overview,
         cluster=LocalCluster(),
