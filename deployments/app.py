@@ -1,4 +1,4 @@
-"""`serve_config.yaml` -> `build(args)` -> one application: an ingress, the models' deployments, Kafka's."""
+"""`serve_config.yaml` -> `build(args)` -> one application: an ingress, the models' deployments, others."""
 
 # No postponed annotations here: Serve reads the type of `args` from the signature to validate them.
 from pathlib import Path
@@ -11,8 +11,9 @@ from ray import serve
 from deployments.ingress import Ingress
 from deployments.kafka import KafkaConsumer
 from deployments.registry import find_deployments, ingress_options, kafka_options
+from deployments.webhooks import WebhookSender, webhooks_options
 from satellite.config import EnvironmentConfig, load_environment
-from satellite.model import KAFKA
+from satellite.model import KAFKA, WEBHOOKS
 from satellite.settings import Settings
 
 
@@ -38,6 +39,7 @@ def build(args: AppArgs) -> serve.Application:
     if args.models_path is not None:
         settings = settings.model_copy(update={"models_path": tuple(args.models_path)})
     environment = load_environment(settings.root / "configs", args.environment or settings.environment)
+    settings = settings.model_copy(update={"webhooks": settings.webhooks or environment.webhooks.run_in})
     gpus = ray.cluster_resources().get("GPU", 0)
     models = find_deployments(settings, resolve_profile(settings, environment, gpus))
     ingress = serve.deployment(Ingress).options(
@@ -49,6 +51,10 @@ def build(args: AppArgs) -> serve.Application:
     if settings.kafka_bootstrap:
         options = kafka_options(environment.kafka, models)
         kafka = serve.deployment(KafkaConsumer).options(name=KAFKA, **options).bind(settings, files, sources)
+    webhooks = None
+    if settings.webhooks == "deployment":
+        options = webhooks_options(environment.webhooks, settings)
+        webhooks = serve.deployment(WebhookSender).options(name=WEBHOOKS, **options).bind(settings)
     return ingress.bind(
         settings,
         files,
@@ -56,6 +62,7 @@ def build(args: AppArgs) -> serve.Application:
         {name: model.details() for name, model in models.items()},
         sources,
         kafka,
+        webhooks,
     )
 
 

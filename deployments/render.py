@@ -25,10 +25,11 @@ from pydantic import SecretStr
 
 from deployments.app import AppArgs, build, resolve_profile
 from deployments.registry import ModelDeployment, find_deployments, ingress_options, kafka_options
+from deployments.webhooks import webhooks_options
 from satellite.cli.serve_api import token_headers
 from satellite.config import load_environment
 from satellite.errors import SatelliteError, Unavailable
-from satellite.model import INGRESS, KAFKA
+from satellite.model import INGRESS, KAFKA, WEBHOOKS
 from satellite.registry import code_digest
 from satellite.settings import Settings
 
@@ -64,12 +65,15 @@ def _render_app(app: dict[str, Any], settings: Settings, gpus: float) -> dict[st
     options[INGRESS] = ingress_options(environment.ingress, models)
     if settings.kafka_bootstrap:
         options[KAFKA] = kafka_options(environment.kafka, models)
+    run_in = settings.webhooks or environment.webhooks.run_in
+    if run_in == "deployment":
+        options[WEBHOOKS] = webhooks_options(environment.webhooks, settings)
     for given in app.get("deployments", []):
         options[given["name"]] = {**options.get(given["name"], {}), **given}
     built = {
         "environment": args.environment or settings.environment,
         "models_path": [str(folder) for folder in settings.models_path],
-        "fingerprint": _fingerprint(settings, models),
+        "fingerprint": _fingerprint(settings, models, run_in),
     }
     return {
         **app,
@@ -78,10 +82,10 @@ def _render_app(app: dict[str, Any], settings: Settings, gpus: float) -> dict[st
     }
 
 
-def _fingerprint(settings: Settings, models: dict[str, ModelDeployment]) -> str:
+def _fingerprint(settings: Settings, models: dict[str, ModelDeployment], webhooks: str) -> str:
     dtypes = {name: model.resources.dtype for name, model in models.items()}
     kafka = [settings.kafka_bootstrap, settings.kafka_prefix] if settings.kafka_bootstrap else []
-    content = json.dumps([code_digest(*settings.model_folders), dtypes, *kafka])
+    content = json.dumps([code_digest(*settings.model_folders), dtypes, webhooks, *kafka])
     return hashlib.sha256(content.encode()).hexdigest()
 
 

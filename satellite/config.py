@@ -160,12 +160,25 @@ class KafkaConfig(_Config):
     graceful_shutdown_timeout_s: float = Field(default=40, gt=0)
 
 
+class WebhooksConfig(_Config):
+    """Where webhooks are sent from."""
+
+    run_in: Literal["deployment", "ingress", "off"] = Field(
+        default="deployment",
+        description="A deployment of its own, or the ingresses; SATELLITE_WEBHOOKS overrides it. off: none "
+        "are sent, and none are taken.",
+    )
+    replicas: int = Field(default=1, ge=1, description="Of the deployment. They share the work.")
+    num_cpus: float = Field(default=0.1, ge=0, description="What each of them asks Ray for.")
+
+
 class EnvironmentConfig(_Config):
     """`configs/environments/<name>.yaml`: what differs between a laptop and a cluster."""
 
     profile: Literal["auto", "cpu", "gpu"] = "auto"
     ingress: IngressConfig = IngressConfig()
     kafka: KafkaConfig = KafkaConfig()
+    webhooks: WebhooksConfig = WebhooksConfig()
 
 
 def load_yaml(path: Path, schema: type[C]) -> C:

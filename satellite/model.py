@@ -55,6 +55,7 @@ MAX_NAME_LENGTH = 63
 # The deployment in front of the models; each model's deployment has the model's name.
 INGRESS = "Ingress"
 KAFKA = "KafkaConsumer"
+WEBHOOKS = "Webhooks"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -176,8 +177,8 @@ def name_problem(name: str) -> str:
         return f"model name {name!r}: a letter, then letters, digits, '_' or '-'"
     if len(name) > MAX_NAME_LENGTH:
         return f"model name {name!r} is longer than {MAX_NAME_LENGTH} characters"
-    taken = {INGRESS: "ingress", KAFKA: "Kafka"}
-    return f"'{name}' is the name of the {taken[name]} deployment" if name in taken else ""
+    own = name in (INGRESS, KAFKA, WEBHOOKS)
+    return f"'{name}' is the name of a deployment of Satellite's own" if own else ""
 
 
 def _check(name: str, cls: type, file: str, line: int) -> ModelSpec:

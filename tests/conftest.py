@@ -9,6 +9,11 @@ from tests import broker
 from tests.system import running
 
 
+def _with_webhooks(system):
+    """As in production, sent by a deployment of their own; to receivers on this machine."""
+    system.env |= {"SATELLITE_WEBHOOKS": "deployment", "SATELLITE_WEBHOOK_ALLOW": "127.0.0.1"}
+
+
 @pytest.fixture(scope="session")
 def kafka_or_why_not():
     """A broker, or why there can be none here; in CI there must be one."""
@@ -32,5 +37,5 @@ def kafka(kafka_or_why_not):
 @pytest.fixture(scope="session")
 def system(kafka_or_why_not):
     kafka = None if isinstance(kafka_or_why_not, str) else kafka_or_why_not
-    with running(kafka=kafka) as system:
+    with running(_with_webhooks, kafka=kafka) as system:
         yield system

@@ -74,6 +74,21 @@ def test_what_is_rendered_is_what_is_built():
     }
 
 
+def test_webhooks_have_a_deployment_of_their_own_where_the_environment_or_the_setting_says_so():
+    def rendered(environment, webhooks=None):
+        app = {**CONFIG["applications"][0], "args": {"environment": environment}}
+        (app,) = render({**CONFIG, "applications": [app]}, Settings(webhooks=webhooks), 0)["applications"]
+        sender = [deployment for deployment in app["deployments"] if deployment["name"] == "Webhooks"]
+        return sender, app["args"]["fingerprint"]
+
+    (production,), fingerprint = rendered("production")
+    assert production["num_replicas"] == 2
+    assert rendered("local", "deployment")[1] == fingerprint
+    for where in (("local",), ("production", "ingress"), ("production", "off")):
+        sender, other = rendered(*where)
+        assert sender == [] and other != fingerprint  # Serve builds again
+
+
 def test_what_the_file_says_itself_has_the_last_word():
     app = {
         **CONFIG["applications"][0],

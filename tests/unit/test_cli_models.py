@@ -85,7 +85,7 @@ def test_a_folder_that_is_not_on_the_path_is_told(tmp_path):
     ("name", "words"),
     [
         ("1st", "a letter, then"),
-        ("Ingress", "ingress deployment"),
+        ("Ingress", "a deployment of Satellite's own"),
         ("moving_average", "is taken by"),
         ("taken", "exists, and nothing is overwritten"),
         ("package", "exists, and nothing is overwritten"),

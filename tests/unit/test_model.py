@@ -81,7 +81,7 @@ def test_a_malformed_class_fails_with_file_and_line(changes, words):
     assert "broken" not in registered()
 
 
-@pytest.mark.parametrize("name", ["", "1model", "a b", "ä", "a" * 64, "../x", "Ingress"])
+@pytest.mark.parametrize("name", ["", "1model", "a b", "ä", "a" * 64, "../x", "Ingress", "Webhooks"])
 def test_a_malformed_name_fails(name):
     with pytest.raises(ModelDefinitionError):
         register_model(name)(make())
