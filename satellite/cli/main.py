@@ -452,7 +452,7 @@ def openapi(as_json: AsJson = False) -> None:
 @webhooks.command("list")
 def webhooks_list(as_json: AsJson = False) -> None:
     """List the endpoints."""
-    with foreseen_errors():
+    with foreseen_errors(as_json=as_json):
         from satellite.cli import webhooks as view
 
         view.list_endpoints(load_settings(), as_json=as_json)
@@ -466,30 +466,33 @@ def webhooks_add(
         typer.Option("--event", help="Such as job.failed; may be repeated; default: every end of a job."),
     ] = None,
     model: Annotated[str | None, typer.Option("--model", help="Only jobs of this model.")] = None,
+    as_json: AsJson = False,
 ) -> None:
     """Register an endpoint; prints its id and the secret that signs its messages."""
-    with foreseen_errors():
+    with foreseen_errors(as_json=as_json):
         from satellite.cli import webhooks as action
 
-        action.add(load_settings(), url, events=event or [], model=model)
+        action.add(load_settings(), url, events=event or [], model=model, as_json=as_json)
 
 
 @webhooks.command("remove")
-def webhooks_remove(webhook_id: WebhookId) -> None:
+def webhooks_remove(webhook_id: WebhookId, as_json: AsJson = False) -> None:
     """Delete an endpoint, with what waits for it and the log of its deliveries."""
-    with foreseen_errors():
+    with foreseen_errors(as_json=as_json):
         from satellite.cli import webhooks as action
 
         action.remove(load_settings(), webhook_id)
+        if as_json:
+            print_json({"id": webhook_id})
 
 
 @webhooks.command("test")
-def webhooks_test(webhook_id: WebhookId) -> None:
+def webhooks_test(webhook_id: WebhookId, as_json: AsJson = False) -> None:
     """Send a test event; prints the delivery's id."""
-    with foreseen_errors():
+    with foreseen_errors(as_json=as_json):
         from satellite.cli import webhooks as action
 
-        action.test(load_settings(), webhook_id)
+        action.test(load_settings(), webhook_id, as_json=as_json)
 
 
 @webhooks.command("deliveries")
@@ -502,7 +505,7 @@ def webhooks_deliveries(
     as_json: AsJson = False,
 ) -> None:
     """List deliveries to an endpoint, newest first, with what came of them."""
-    with foreseen_errors():
+    with foreseen_errors(as_json=as_json):
         from satellite.cli import webhooks as view
 
         view.deliveries(load_settings(), webhook_id, status=status, limit=limit, as_json=as_json)
@@ -512,12 +515,13 @@ def webhooks_deliveries(
 def webhooks_redeliver(
     webhook_id: WebhookId,
     delivery_id: Annotated[str, typer.Argument(help="See `satellite webhooks deliveries`.")],
+    as_json: AsJson = False,
 ) -> None:
     """Send a delivery again, at once and with all its tries."""
-    with foreseen_errors():
+    with foreseen_errors(as_json=as_json):
         from satellite.cli import webhooks as action
 
-        action.redeliver(load_settings(), webhook_id, delivery_id)
+        action.redeliver(load_settings(), webhook_id, delivery_id, as_json=as_json)
 
 
 @db.command("upgrade")
@@ -548,7 +552,7 @@ def kafka_topics(
     as_json: AsJson = False,
 ) -> None:
     """Show the topics, or make them; exit code 1 if one is missing."""
-    with foreseen_errors():
+    with foreseen_errors(as_json=as_json):
         from satellite.cli import kafka as commands
 
         code = commands.topics(
@@ -560,7 +564,7 @@ def kafka_topics(
 @kafka.command("lag")
 def kafka_lag(as_json: AsJson = False) -> None:
     """Show how far what comes in has been read, and what leaves has been sent."""
-    with foreseen_errors():
+    with foreseen_errors(as_json=as_json):
         from satellite.cli import kafka as commands
 
         commands.lag(load_settings(), as_json=as_json)
@@ -576,7 +580,7 @@ def kafka_tail(
     as_json: AsJson = False,
 ) -> None:
     """Print messages of a topic as they come; Ctrl-C ends it."""
-    with foreseen_errors():
+    with foreseen_errors(as_json=as_json):
         from satellite.cli import kafka as commands
 
         commands.tail(load_settings(), topic, count=count, from_beginning=from_beginning, as_json=as_json)
@@ -593,16 +597,19 @@ def kafka_produce(
     as_json: AsJson = False,
 ) -> None:
     """Send messages to the topic of jobs."""
-    with foreseen_errors():
+    with foreseen_errors(as_json=as_json):
         from satellite.cli import kafka as commands
 
         commands.produce(load_settings(), file, key=key, as_json=as_json)
 
 
 @kafka.command("schema")
-def kafka_schema(topic: Annotated[str, typer.Argument(help="jobs, results or events.")] = "jobs") -> None:
-    """Print the JSON Schema of a topic's messages."""
-    with foreseen_errors():
+def kafka_schema(
+    topic: Annotated[str, typer.Argument(help="jobs, results or events.")] = "jobs",
+    as_json: AsJson = False,
+) -> None:
+    """Print the JSON Schema of a topic's messages, which is JSON anyway."""
+    with foreseen_errors(as_json=as_json):
         from satellite.cli import kafka as commands
 
         commands.print_schema(topic)

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from datetime import datetime
 from typing import cast
 
 from rich.table import Table
 from rich.text import Text
 
-from satellite.cli.console import console
-from satellite.cli.inference import Api, Json
+from satellite.cli.console import console, print_json
+from satellite.cli.inference import Json, open_client
 from satellite.settings import Settings
 
 PATH = "/api/v1/webhooks"
@@ -19,10 +18,10 @@ _COLOURS = {"delivered": "green", "failed": "red", "pending": "cyan"}
 
 def list_endpoints(settings: Settings, *, as_json: bool) -> None:
     """Prints the endpoints."""
-    with Api(settings.api_url) as api:
-        hooks = cast("list[Json]", api.call("GET", PATH)["webhooks"])
+    with open_client(settings) as client:
+        hooks = cast("list[Json]", client.request("GET", PATH)["webhooks"])
     if as_json:
-        print(json.dumps(hooks, indent=1))
+        print_json(hooks)
         return
     if not hooks:
         console.print("No webhooks.")
@@ -37,13 +36,16 @@ def list_endpoints(settings: Settings, *, as_json: bool) -> None:
     console.print(table)
 
 
-def add(settings: Settings, url: str, *, events: list[str], model: str | None) -> None:
+def add(settings: Settings, url: str, *, events: list[str], model: str | None, as_json: bool) -> None:
     """Registers an endpoint; prints its id and its secret."""
     body: Json = {"url": url, "model_name": model}
     if events:
         body["events"] = events
-    with Api(settings.api_url) as api:
-        hook = api.call("POST", PATH, body=body, wait_s=10)
+    with open_client(settings) as client:
+        hook = client.request("POST", PATH, body=body, wait_s=10)
+    if as_json:
+        print_json(hook)
+        return
     print(hook["id"])
     print(hook["secret"])
     console.print("The second line is the secret that signs its messages: it is not shown again.")
@@ -51,25 +53,29 @@ def add(settings: Settings, url: str, *, events: list[str], model: str | None) -
 
 def remove(settings: Settings, webhook_id: str) -> None:
     """Deletes an endpoint."""
-    with Api(settings.api_url) as api:
-        api.call("DELETE", f"{PATH}/{webhook_id}")
+    with open_client(settings) as client:
+        client.request("DELETE", f"{PATH}/{webhook_id}")
     console.print("Removed.")
 
 
-def test(settings: Settings, webhook_id: str) -> None:
+def test(settings: Settings, webhook_id: str, *, as_json: bool) -> None:
     """Sends a test event; prints the delivery's id."""
-    with Api(settings.api_url) as api:
-        print(api.call("POST", f"{PATH}/{webhook_id}/test")["id"])
+    with open_client(settings) as client:
+        delivery = client.request("POST", f"{PATH}/{webhook_id}/test")
+    if as_json:
+        print_json(delivery)
+    else:
+        print(delivery["id"])
 
 
 def deliveries(settings: Settings, webhook_id: str, *, status: str | None, limit: int, as_json: bool) -> None:
     """Prints the newest deliveries to an endpoint."""
-    with Api(settings.api_url) as api:
+    with open_client(settings) as client:
         params: Json = {"status": status, "limit": limit}
-        page = api.call("GET", f"{PATH}/{webhook_id}/deliveries", params=params)
+        page = client.request("GET", f"{PATH}/{webhook_id}/deliveries", params=params)
     found = cast("list[Json]", page["deliveries"])
     if as_json:
-        print(json.dumps(found, indent=1))
+        print_json(found)
         return
     if not found:
         console.print("No such deliveries.")
@@ -91,10 +97,12 @@ def deliveries(settings: Settings, webhook_id: str, *, status: str | None, limit
     console.print(table)
 
 
-def redeliver(settings: Settings, webhook_id: str, delivery_id: str) -> None:
+def redeliver(settings: Settings, webhook_id: str, delivery_id: str, *, as_json: bool) -> None:
     """Sends a delivery again."""
-    with Api(settings.api_url) as api:
-        api.call("POST", f"{PATH}/{webhook_id}/deliveries/{delivery_id}/redeliver")
+    with open_client(settings) as client:
+        delivery = client.request("POST", f"{PATH}/{webhook_id}/deliveries/{delivery_id}/redeliver")
+    if as_json:
+        print_json(delivery)
     console.print("It is sent again.")
 
 

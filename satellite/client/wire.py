@@ -60,11 +60,13 @@ class Answer:
         return self.status < HTTPStatus.BAD_REQUEST
 
     def json(self) -> Json:
-        """The document.
+        """The document; an answer that has none (204) is an empty one.
 
         Raises:
             SatelliteError: it is not a JSON object, so whoever answered was not this API.
         """
+        if self.status == HTTPStatus.NO_CONTENT:
+            return {}
         document = _parse(self.body)
         if document is None:
             raise SatelliteError(f"the answer is not a JSON object but {self.body[:200]!r}: is this the API?")
