@@ -7,6 +7,7 @@ import {
 } from "@tanstack/react-router";
 import { CrashState } from "@/components/ErrorState";
 import { overviewSearch } from "@/features/overview/search";
+import { playgroundSearch } from "@/features/playground/search";
 import { NotFound } from "./NotFound";
 import { Shell } from "./Shell";
 
@@ -27,6 +28,7 @@ const overview = createRoute({
 const playground = createRoute({
   getParentRoute: () => root,
   path: "/playground",
+  validateSearch: playgroundSearch,
   component: lazyRouteComponent(
     () => import("@/features/playground/PlaygroundPage"),
     "PlaygroundPage",

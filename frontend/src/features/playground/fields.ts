@@ -55,6 +55,11 @@ function fieldOf(name: string, declared: Schema, required: boolean, root: Schema
   };
 }
 
+/** Whether a schema is that of a series: numbers, one after the other. */
+export function isSeries(schema: Schema): boolean {
+  return kindOf(narrowed(schema, schema)) === "numbers";
+}
+
 /** The schema itself, of `anyOf` with null the other one, and of a reference what it means. */
 function narrowed(schema: Schema, root: Schema): Schema {
   if (typeof schema.$ref === "string") {

@@ -1,16 +1,4 @@
-/** How a model is called: for its answer, or as a job. */
-export type Mode = "predict" | "submit";
-
-/** The body of a call. */
-export interface Call {
-  model_name: string;
-  data: unknown;
-  config?: Record<string, unknown>;
-  model_version?: string;
-  priority?: number;
-  deadline_s?: number;
-  labels?: Record<string, string>;
-}
+import type { Call, Mode } from "@/api/inference";
 
 /** The call for a shell. */
 export function asCurl(base: string, mode: Mode, call: Call): string {
