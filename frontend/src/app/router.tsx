@@ -56,9 +56,15 @@ const models = createRoute({
   component: lazyRouteComponent(() => import("@/features/models/ModelsPage"), "ModelsPage"),
 });
 
+const model = createRoute({
+  getParentRoute: () => root,
+  path: "/models/$name",
+  component: lazyRouteComponent(() => import("@/features/models/ModelPage"), "ModelPage"),
+});
+
 export function newRouter() {
   return createRouter({
-    routeTree: root.addChildren([overview, playground, jobs, deadLetters, models]),
+    routeTree: root.addChildren([overview, playground, jobs, deadLetters, models, model]),
     history: createHashHistory(),
     defaultPreload: "intent",
     defaultErrorComponent: CrashState,

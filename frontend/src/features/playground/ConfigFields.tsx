@@ -47,7 +47,7 @@ function ConfigField({ field, value, error, onChange }: ConfigFieldProps) {
   const byDefault = field.fallback === null ? null : plain(field.fallback);
   const common = {
     label: field.name,
-    description: [field.description, boundsOf(field)].filter(Boolean).join(" "),
+    description: [field.description, field.bounds && `(${field.bounds})`].filter(Boolean).join(" "),
     error: error ?? false,
     required: field.required,
     value,
@@ -87,15 +87,6 @@ function ConfigField({ field, value, error, onChange }: ConfigFieldProps) {
     case "text":
       return <TextInput {...common} placeholder={placeholder} />;
   }
-}
-
-/** 1 ≤ x ≤ 512 */
-function boundsOf({ kind, min, max, minExcluded, maxExcluded }: Field): string | null {
-  if (kind !== "integer" && kind !== "number") return null;
-  if (min === null && max === null) return null;
-  const low = min === null ? "" : `${min} ${minExcluded ? "<" : "≤"} `;
-  const high = max === null ? "" : ` ${maxExcluded ? "<" : "≤"} ${max}`;
-  return `(${low}x${high})`;
 }
 
 function plain(json: string): string {

@@ -1,5 +1,5 @@
 import { Button, Group, NativeSelect, SegmentedControl, Stack, Text } from "@mantine/core";
-import { useDeferredValue, useMemo, useState } from "react";
+import { useDeferredValue, useEffect, useMemo, useRef, useState } from "react";
 import { useTranslation } from "react-i18next";
 import { ApiError } from "@/api/client";
 import { type Call, type Mode, usePredict, useSubmit } from "@/api/inference";
@@ -48,6 +48,12 @@ export function Playground({ model, mode, onMode }: PlaygroundProps) {
     const early = problem.problem === "required" || problem.problem === "noData";
     return early && !tried ? undefined : said(problem);
   };
+  // On a phone the answer is below the form.
+  const answer = useRef<HTMLDivElement>(null);
+  useEffect(() => {
+    if (asked.data || asked.error) answer.current?.scrollIntoView({ block: "nearest" });
+  }, [asked.data, asked.error]);
+
   const example = () => change({ data: exampleForm(model, mode).data });
 
   function run() {
@@ -136,7 +142,7 @@ export function Playground({ model, mode, onMode }: PlaygroundProps) {
           </Stack>
         </Panel>
       </form>
-      <Stack gap="sm" miw={0}>
+      <Stack gap="sm" miw={0} ref={answer} className={classes.answer ?? ""}>
         {asked.error && !refusal && (asked.variables === call || !asked.data) && (
           <ErrorState error={asked.error} title={t("answer.refused")} />
         )}

@@ -1,5 +1,5 @@
 import { Anchor, Group, Select, Skeleton, Text } from "@mantine/core";
-import { getRouteApi } from "@tanstack/react-router";
+import { getRouteApi, Link } from "@tanstack/react-router";
 import { useState } from "react";
 import { useTranslation } from "react-i18next";
 import type { Mode } from "@/api/inference";
@@ -52,7 +52,12 @@ export function PlaygroundPage() {
             <Text size="sm" c="dimmed" lineClamp={2} maw={900}>
               {model.description.split("\n")[0]}
             </Text>
-            <Anchor href={`#/models/${encodeURIComponent(model.name)}`} size="sm">
+            <Anchor
+              size="sm"
+              renderRoot={(props) => (
+                <Link {...props} to="/models/$name" params={{ name: model.name }} />
+              )}
+            >
               {t("aboutModel")}
             </Anchor>
           </Group>

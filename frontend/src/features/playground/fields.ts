@@ -1,3 +1,4 @@
+import { boundsText, isObject, narrowed, type Schema } from "@/components/schema";
 import { toNumber } from "./numbers";
 
 /** What a setting of a model's config is, as far as a form must know. */
@@ -16,9 +17,9 @@ export interface Field {
   /** Whether `min` or `max` itself is too little or too much. */
   minExcluded: boolean;
   maxExcluded: boolean;
+  /** Both, for a reader. */
+  bounds: string | null;
 }
-
-type Schema = Readonly<Record<string, unknown>>;
 
 /** What is wrong with what was typed; the numbers are for its text. */
 export type FieldProblem =
@@ -52,32 +53,13 @@ function fieldOf(name: string, declared: Schema, required: boolean, root: Schema
     max: below ?? bound("maximum"),
     minExcluded: above !== null,
     maxExcluded: below !== null,
+    bounds: boundsText(declared, root),
   };
 }
 
 /** Whether a schema is that of a series: numbers, one after the other. */
 export function isSeries(schema: Schema): boolean {
   return kindOf(narrowed(schema, schema)) === "numbers";
-}
-
-/** The schema itself, of `anyOf` with null the other one, and of a reference what it means. */
-function narrowed(schema: Schema, root: Schema): Schema {
-  if (typeof schema.$ref === "string") {
-    const found = schema.$ref
-      .replace(/^#\//, "")
-      .split("/")
-      .reduce<unknown>((at, key) => (isObject(at) ? at[key] : undefined), root);
-    return isObject(found) ? narrowed(found, root) : {};
-  }
-  if ("const" in schema) return { ...schema, enum: [schema.const] };
-  if (Array.isArray(schema.type)) {
-    const types = schema.type.filter((type) => type !== "null");
-    return types.length === 1 ? { ...schema, type: types[0] } : schema;
-  }
-  const either = [schema.anyOf, schema.oneOf, schema.allOf].find(Array.isArray);
-  if (!either) return schema;
-  const others = either.filter((each) => isObject(each) && each.type !== "null");
-  return others.length === 1 && isObject(others[0]) ? narrowed(others[0], root) : {};
 }
 
 function kindOf(schema: Schema): Field["kind"] {
@@ -151,10 +133,6 @@ export function typedAs(field: Field, value: unknown): string {
 /** A choice's name in the form. */
 export function optionText(option: unknown): string {
   return typeof option === "string" ? option : JSON.stringify(option);
-}
-
-function isObject(value: unknown): value is Record<string, unknown> {
-  return typeof value === "object" && value !== null && !Array.isArray(value);
 }
 
 function pick(schema: Schema, keys: readonly string[]): Schema {
