@@ -8,13 +8,13 @@ import { Facts } from "@/components/Facts";
 import { JsonView } from "@/components/JsonView";
 import { PageTitle } from "@/components/PageTitle";
 import { Panel } from "@/components/Panel";
+import { Prose } from "@/components/Prose";
 import { type LiveModel, useLiveModels } from "./live";
 import { ModelFacts } from "./ModelFacts";
 import classes from "./ModelPage.module.css";
 import { ModelState } from "./ModelState";
 import { Schemas } from "./Schemas";
 import { Scores } from "./Scores";
-import { paragraphs } from "./settings";
 import { VersionsPanel } from "./VersionsPanel";
 
 const route = getRouteApi("/models/$name");
@@ -59,11 +59,7 @@ function Content({ model }: { model: LiveModel }) {
   return (
     <Stack gap="sm">
       <div>
-        {paragraphs(model.description).map((paragraph) => (
-          <Text key={paragraph} size="sm" maw={900} mb={4}>
-            {paragraph}
-          </Text>
-        ))}
+        <Prose text={model.description} />
       </div>
       {model.message && (
         <Alert color="yellow" variant="light" py={6} px="sm">

@@ -5,10 +5,10 @@ import { EmptyState } from "@/components/EmptyState";
 import { ErrorState } from "@/components/ErrorState";
 import { PageTitle } from "@/components/PageTitle";
 import { Panel } from "@/components/Panel";
+import { Prose } from "@/components/Prose";
 import { type LiveModel, useLiveModels } from "./live";
 import { ModelFacts } from "./ModelFacts";
 import { ModelState } from "./ModelState";
-import { paragraphs } from "./settings";
 
 /** All models, as they are deployed. */
 export function ModelsPage() {
@@ -36,7 +36,7 @@ function ModelCard({ model }: { model: LiveModel }) {
   return (
     <Panel title={name} actions={<ModelState state={model.state} />}>
       <Stack gap="xs">
-        <Text size="sm">{paragraphs(model.description)[0]}</Text>
+        <Prose text={model.description} first />
         {model.message && (
           <Text size="sm" c="var(--status-warn)">
             {model.message}

@@ -52,7 +52,7 @@ function ScoresOf({ metrics }: { metrics: Metrics }) {
       )}
       {tables.map(({ title, columns, rows }) => (
         <Table.ScrollContainer key={title} minWidth={360} type="native">
-          <Table className={classes.table}>
+          <Table className={`${classes.table} ${classes.scores}`}>
             <Table.Thead>
               <Table.Tr>
                 <Table.Th scope="col">{title || t("scores.of")}</Table.Th>

@@ -1,10 +1,10 @@
 import { expect, test } from "vitest";
 import type { ModelInfo } from "@/api/models";
 import type { Overview } from "@/api/overview";
+import { paragraphs } from "@/components/Prose";
 import { rollbackTo } from "./history";
 import { withOverview } from "./live";
 import { scoresOf } from "./metrics";
-import { paragraphs } from "./settings";
 
 const MODEL = { name: "m", waiting: 1, replicas: { RUNNING: 1 } } as unknown as ModelInfo;
 

@@ -32,11 +32,3 @@ function numberIn(settings: Settings, name: string): number | null {
   const found = settings[name];
   return typeof found === "number" ? found : null;
 }
-
-/** The paragraphs of a description: its lines are broken for an editor. */
-export function paragraphs(text: string): string[] {
-  return text
-    .split(/\n\s*\n/)
-    .map((part) => part.replace(/\s*\n\s*/g, " ").trim())
-    .filter((part) => part !== "");
-}

@@ -1,4 +1,4 @@
-import { Anchor, Group, Select, Skeleton, Text } from "@mantine/core";
+import { Anchor, Group, Select, Skeleton } from "@mantine/core";
 import { getRouteApi, Link } from "@tanstack/react-router";
 import { useState } from "react";
 import { useTranslation } from "react-i18next";
@@ -7,6 +7,7 @@ import { useModels } from "@/api/models";
 import { EmptyState } from "@/components/EmptyState";
 import { ErrorState } from "@/components/ErrorState";
 import { PageTitle } from "@/components/PageTitle";
+import { Prose } from "@/components/Prose";
 import { Playground } from "./Playground";
 import type { PlaygroundSearch } from "./search";
 
@@ -49,9 +50,7 @@ export function PlaygroundPage() {
       {model && (
         <>
           <Group gap="sm" mb="sm" wrap="wrap">
-            <Text size="sm" c="dimmed" lineClamp={2} maw={900}>
-              {model.description.split("\n")[0]}
-            </Text>
+            <Prose text={model.description} first />
             <Anchor
               size="sm"
               renderRoot={(props) => (
