@@ -20,9 +20,11 @@ export function useModels() {
 export type Versions = Schemas["VersionsInfo"];
 export type Version = Schemas["VersionInfo"];
 
+export const versionsKey = [...modelsKey, "versions"] as const;
+
 export const versionsQuery = (name: string) =>
   queryOptions({
-    queryKey: [...modelsKey, "versions", name],
+    queryKey: [...versionsKey, name],
     queryFn: ({ signal }) =>
       body(client.GET("/api/v1/models/{name}/versions", { params: { path: { name } }, signal })),
   });

@@ -1,6 +1,6 @@
 import { useQueryClient } from "@tanstack/react-query";
 import { useEffect, useMemo, useRef } from "react";
-import { type ModelInfo, modelsKey, useModels } from "@/api/models";
+import { type ModelInfo, modelsKey, useModels, versionsKey } from "@/api/models";
 import { type Overview, useOverview } from "@/api/overview";
 
 /** A model with what the live overview knows of it: its queue on all ingresses, its replicas. */
@@ -8,6 +8,8 @@ export interface LiveModel extends ModelInfo {
   /** Where each replica is; empty until the cluster was looked at. */
   placed: Overview["cluster"]["replicas"];
 }
+
+const CACHES_EVERY_MS = 10_000;
 
 /** All models, live; they are read again when a replica comes or goes. */
 export function useLiveModels() {
@@ -25,6 +27,17 @@ export function useLiveModels() {
     }
     seen.current = changed;
   }, [changed, queries]);
+
+  // Each batch is a hit or a miss of a cache: while there are some, those are read again, but not at every sample.
+  const works = Object.values(overview?.now.models ?? {}).some(({ batches }) => batches > 0);
+  const sampledAt = overview?.now.at;
+  const readAt = useRef(0);
+  useEffect(() => {
+    const at = Date.parse(sampledAt ?? "");
+    if (!works || at - readAt.current < CACHES_EVERY_MS) return;
+    readAt.current = at;
+    void queries.invalidateQueries({ queryKey: versionsKey });
+  }, [works, sampledAt, queries]);
 
   const { data } = answer;
   const models = useMemo(

@@ -33,7 +33,7 @@ export function JobAnswer({ accepted, data }: { accepted: Schemas["Accepted"]; d
 
   return (
     <Stack gap="sm">
-      <Steps accepted={accepted} steps={steps} />
+      <Steps accepted={accepted} steps={steps} job={job} />
       <Group gap="xs">
         <Anchor href={`#/jobs/${job_id}`} size="sm">
           {t("job.open")}
@@ -63,16 +63,21 @@ export function JobAnswer({ accepted, data }: { accepted: Schemas["Accepted"]; d
 interface StepsProps {
   accepted: Schemas["Accepted"];
   steps: readonly JobMessage[];
+  job: Schemas["JobResult"] | undefined;
 }
 
 /** The job's states so far, each with the time since its acceptance. */
-function Steps({ accepted, steps }: StepsProps) {
+function Steps({ accepted, steps, job }: StepsProps) {
   const { t } = useTranslation("playground");
   const format = useFormat();
   const shown: { status: JobStatus; at: string; attempt: number }[] =
     steps.length > 0
       ? [...steps]
       : [{ status: accepted.status, at: accepted.created_at, attempt: 1 }];
+  // Without the socket the job itself tells how it ended.
+  if (job?.finished_at && shown.at(-1)?.status !== job.status) {
+    shown.push({ status: job.status, at: job.finished_at, attempt: job.attempt });
+  }
   const began = Date.parse(accepted.created_at);
   return (
     <Group component="ol" gap="xs" m={0} p={0} aria-label={t("job.steps")} aria-live="polite">

@@ -28,7 +28,9 @@ beforeEach(() => {
 });
 
 const show = (mode: Mode = "predict") =>
-  renderPart(<Playground model={MODEL} mode={mode} onMode={() => {}} />);
+  renderPart(
+    <Playground model={MODEL} mode={mode} onMode={() => {}} series={null} onSeries={() => {}} />,
+  );
 
 const code = () => within(screen.getByRole("tabpanel")).getByText(/tagger/).textContent;
 

@@ -23,13 +23,19 @@ interface PlaygroundProps {
   model: ModelInfo;
   mode: Mode;
   onMode: (mode: Mode) => void;
+  /** A series that was given to the model before; null: begin with the example. */
+  series: string | null;
+  onSeries: (series: string | null) => void;
 }
 
 /** One model's form, its answer, and the call as code. */
-export function Playground({ model, mode, onMode }: PlaygroundProps) {
+export function Playground({ model, mode, onMode, series: kept, onSeries }: PlaygroundProps) {
   const { t } = useTranslation("playground");
   const format = useFormat();
-  const [typed, setTyped] = useState<Form>(() => exampleForm(model, mode));
+  const [typed, setTyped] = useState<Form>(() => {
+    const example = exampleForm(model, mode);
+    return kept !== null && isSeries(model.input_schema) ? { ...example, data: kept } : example;
+  });
   const [tried, setTried] = useState(false);
   const form = useMemo(() => ({ ...typed, mode }), [typed, mode]);
   const { call, problems } = useMemo(() => readForm(model, form), [model, form]);
@@ -54,8 +60,6 @@ export function Playground({ model, mode, onMode }: PlaygroundProps) {
     if (asked.data || asked.error) answer.current?.scrollIntoView({ block: "nearest" });
   }, [asked.data, asked.error]);
 
-  const example = () => change({ data: exampleForm(model, mode).data });
-
   function run() {
     setTried(true);
     if (problems.size > 0) return;
@@ -67,8 +71,14 @@ export function Playground({ model, mode, onMode }: PlaygroundProps) {
   const data = {
     value: form.data,
     error: errorOf("/data"),
-    onChange: (value: string) => change({ data: value }),
-    onExample: example,
+    onChange: (value: string) => {
+      change({ data: value });
+      if (series) onSeries(value);
+    },
+    onExample: () => {
+      change({ data: exampleForm(model, mode).data });
+      if (series) onSeries(null);
+    },
   };
   return (
     <div className={classes.columns}>

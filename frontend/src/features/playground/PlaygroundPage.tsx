@@ -21,6 +21,8 @@ export function PlaygroundPage() {
   const navigate = route.useNavigate();
   const { data: models, error, refetch } = useModels();
   const [mode, setMode] = useState<Mode>("predict");
+  // The same series for one model after the other.
+  const [series, setSeries] = useState<string | null>(null);
   const model = models?.find(({ name }) => name === (wanted ?? models[0]?.name));
 
   return (
@@ -61,7 +63,14 @@ export function PlaygroundPage() {
             </Anchor>
           </Group>
           {/* Another model has other settings: its form begins anew. */}
-          <Playground key={model.name} model={model} mode={mode} onMode={setMode} />
+          <Playground
+            key={model.name}
+            model={model}
+            mode={mode}
+            onMode={setMode}
+            series={series}
+            onSeries={setSeries}
+          />
         </>
       )}
     </>
