@@ -28,6 +28,9 @@ interface PlaygroundProps {
   onSeries: (series: string | null) => void;
 }
 
+/** An answer of which less is seen is brought into view. */
+const LEAST_SEEN_PX = 240;
+
 /** One model's form, its answer, and the call as code. */
 export function Playground({ model, mode, onMode, series: kept, onSeries }: PlaygroundProps) {
   const { t } = useTranslation("playground");
@@ -57,7 +60,9 @@ export function Playground({ model, mode, onMode, series: kept, onSeries }: Play
   // On a phone the answer is below the form.
   const answer = useRef<HTMLDivElement>(null);
   useEffect(() => {
-    if (asked.data || asked.error) answer.current?.scrollIntoView({ block: "nearest" });
+    const top = answer.current?.getBoundingClientRect().top ?? 0;
+    const unseen = top > window.innerHeight - LEAST_SEEN_PX;
+    if (unseen && (asked.data || asked.error)) answer.current?.scrollIntoView({ block: "start" });
   }, [asked.data, asked.error]);
 
   function run() {
