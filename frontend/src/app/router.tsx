@@ -7,6 +7,7 @@ import {
 } from "@tanstack/react-router";
 import { CrashState } from "@/components/ErrorState";
 import { overviewSearch } from "@/features/overview/search";
+import { playgroundSearch } from "@/features/playground/search";
 import { NotFound } from "./NotFound";
 import { Shell } from "./Shell";
 
@@ -27,6 +28,7 @@ const overview = createRoute({
 const playground = createRoute({
   getParentRoute: () => root,
   path: "/playground",
+  validateSearch: playgroundSearch,
   component: lazyRouteComponent(
     () => import("@/features/playground/PlaygroundPage"),
     "PlaygroundPage",
@@ -54,9 +56,15 @@ const models = createRoute({
   component: lazyRouteComponent(() => import("@/features/models/ModelsPage"), "ModelsPage"),
 });
 
+const model = createRoute({
+  getParentRoute: () => root,
+  path: "/models/$name",
+  component: lazyRouteComponent(() => import("@/features/models/ModelPage"), "ModelPage"),
+});
+
 export function newRouter() {
   return createRouter({
-    routeTree: root.addChildren([overview, playground, jobs, deadLetters, models]),
+    routeTree: root.addChildren([overview, playground, jobs, deadLetters, models, model]),
     history: createHashHistory(),
     defaultPreload: "intent",
     defaultErrorComponent: CrashState,

@@ -46,6 +46,7 @@ export const theme = createTheme({
 export const cssVariables: CSSVariablesResolver = () => ({
   variables: {},
   light: {
+    "--mantine-color-error": "#b42318",
     "--mantine-color-dimmed": "#5c636a",
     "--mantine-color-placeholder": "#6b7280",
     "--page-background": "#f6f7f9",
@@ -65,6 +66,7 @@ export const cssVariables: CSSVariablesResolver = () => ({
     "--status-idle": "#5c636a",
   },
   dark: {
+    "--mantine-color-error": "#ff8a80",
     "--mantine-color-dimmed": "#a3a9b1",
     "--mantine-color-placeholder": "#8e959e",
     "--page-background": "#14161a",

@@ -15,6 +15,10 @@ export interface ChartSeries {
   dashed?: boolean;
   /** Fill down to the axis. */
   filled?: boolean;
+  /** Points, with no line between them. */
+  points?: boolean;
+  /** Fill up to the series with this label. */
+  bandTo?: string;
 }
 
 interface ChartProps {
@@ -37,6 +41,8 @@ interface ChartProps {
 
 const COLORS = 6;
 const AXIS_FONT = "11px system-ui, sans-serif";
+/** Places in a series are whole numbers. */
+const WHOLE_STEPS = [1, 10, 100, 1000, 10_000, 100_000].flatMap((n) => [n, 2 * n, 5 * n]);
 
 /**
  * Lines over time, or over numbers: themed, as wide as its place, with a legend that shows the value under the cursor.
@@ -67,7 +73,7 @@ export function Chart(props: ChartProps) {
     range,
     minSpan,
     height,
-    series.map(({ label, color, dashed, filled }) => [label, color, dashed, filled]),
+    series.map((one) => ({ ...one, values: null })),
   ]);
 
   // biome-ignore lint/correctness/useExhaustiveDependencies: `shape` stands for all that is read here.
@@ -111,6 +117,7 @@ export function Chart(props: ChartProps) {
             size: 24,
             space: 70,
             values: time ? TIME_LABELS : (_plot, at) => at.map((v) => number(v)),
+            ...(time ? {} : { incrs: WHOLE_STEPS }),
           },
           {
             ...axis,
@@ -127,13 +134,19 @@ export function Chart(props: ChartProps) {
               label: one.label,
               show: !latest.current.hidden.has(one.label),
               stroke,
-              width: 1.5,
-              points: { show: false },
+              width: one.points ? 0 : 1.5,
+              points: { show: one.points ?? false, size: 8, fill: stroke },
               ...(one.dashed ? { dash: [5, 4] } : {}),
               ...(one.filled ? { fill: `${stroke}22` } : {}),
             };
           }),
         ],
+        bands: series.flatMap(({ color: chosen, bandTo }, index) => {
+          const other = series.findIndex(({ label }) => label === bandTo);
+          if (other < 0) return [];
+          const fill = `${color(chosen ?? seriesColor(index))}33`;
+          return [{ series: [other + 1, index + 1] as [number, number], fill }];
+        }),
         cursor: {
           y: false,
           drag: { x: false, y: false },
@@ -199,6 +212,9 @@ export function Chart(props: ChartProps) {
         })}
         {time && shownAt !== undefined && (
           <span className={classes.value}>{timeOfDay(shownAt * 1000)}</span>
+        )}
+        {!time && shownAt !== undefined && (
+          <span className={classes.value}>{t("chart.at", { place: number(shownAt) })}</span>
         )}
       </div>
       <div className={classes.chart} ref={place} aria-hidden style={{ height }}>

@@ -6,6 +6,8 @@ export interface Format {
   number(value: number, digits?: number): string;
   /** 1234567 → 1.2M. */
   compact(value: number): string;
+  /** A number of any size, with five digits that count: 0.0012346, 12.346, 1.2346e+20. */
+  value(value: number): string;
   /** Seconds as a reader wants them: 250 µs, 12.3 ms, 1.24 s, 3 min 20 s. */
   duration(seconds: number): string;
   /** Bytes in units of 1024: 1.5 GiB. */
@@ -36,6 +38,7 @@ export function newFormat(language: string): Format {
     notation: "compact",
     maximumFractionDigits: 1,
   });
+  const significant = new Intl.NumberFormat(language, { maximumSignificantDigits: 5 });
   const relative = new Intl.RelativeTimeFormat(language, { numeric: "auto", style: "long" });
   const clock = new Intl.DateTimeFormat(language, { timeStyle: "medium" });
   const full = new Intl.DateTimeFormat(language, { dateStyle: "medium", timeStyle: "medium" });
@@ -53,6 +56,11 @@ export function newFormat(language: string): Format {
   return {
     number,
     compact: (value) => compact.format(value),
+    value(value) {
+      const size = Math.abs(value);
+      const plain = size === 0 || (size >= 1e-4 && size < 1e9);
+      return plain ? significant.format(value) : value.toExponential(3);
+    },
     duration(seconds) {
       const size = Math.abs(seconds);
       if (size === 0) return "0 s";

@@ -42,3 +42,6 @@ vi.stubGlobal(
     closePath() {}
   },
 );
+// What an input that grows with its text listens to.
+Object.defineProperty(document, "fonts", { value: new EventTarget() });
+Element.prototype.scrollIntoView = () => {};
