@@ -261,6 +261,202 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/webhooks": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List Endpoints
+         * @description All endpoints, oldest first.
+         */
+        get: operations["list_endpoints_api_v1_webhooks_get"];
+        put?: never;
+        /**
+         * Register
+         * @description Register an endpoint: it is told of the steps of all jobs, or of those of one model.
+         *
+         *     The answer holds the secret that signs its messages; it is not shown again.
+         */
+        post: operations["register_api_v1_webhooks_post"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/webhooks/secret": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Rotate Job Secret
+         * @description Make the secret that signs messages to the URLs which jobs bring along (`webhook` of a submission).
+         *
+         *     It is shown this once. The one before it, if there was one, signs too for another day.
+         */
+        post: operations["rotate_job_secret_api_v1_webhooks_secret_post"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/webhooks/{webhook_id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Get Endpoint
+         * @description One endpoint.
+         */
+        get: operations["get_endpoint_api_v1_webhooks__webhook_id__get"];
+        put?: never;
+        post?: never;
+        /**
+         * Delete
+         * @description Delete an endpoint, with what waits for it and the log of its deliveries.
+         */
+        delete: operations["delete_api_v1_webhooks__webhook_id__delete"];
+        options?: never;
+        head?: never;
+        /**
+         * Change
+         * @description Change an endpoint. Enabled again, it is told of what happens from then on.
+         */
+        patch: operations["change_api_v1_webhooks__webhook_id__patch"];
+        trace?: never;
+    };
+    "/api/v1/webhooks/{webhook_id}/secret": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Rotate Secret
+         * @description Make a new secret. It is shown this once; the one before it signs too for another day.
+         */
+        post: operations["rotate_secret_api_v1_webhooks__webhook_id__secret_post"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/webhooks/{webhook_id}/test": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Test
+         * @description Send the event `webhook.test`, even if the endpoint is disabled.
+         */
+        post: operations["test_api_v1_webhooks__webhook_id__test_post"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/webhooks/{webhook_id}/deliveries": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Deliveries
+         * @description Deliveries to an endpoint with all their tries, newest first.
+         */
+        get: operations["deliveries_api_v1_webhooks__webhook_id__deliveries_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/webhooks/{webhook_id}/deliveries/{delivery_id}/redeliver": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Redeliver
+         * @description Send a delivery again, at once and with all its tries; its `webhook-id` stays.
+         */
+        post: operations["redeliver_api_v1_webhooks__webhook_id__deliveries__delivery_id__redeliver_post"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/jobs/{job_id}/deliveries": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Job Deliveries
+         * @description Who was told of this job, and what came of it, oldest first.
+         */
+        get: operations["job_deliveries_api_v1_jobs__job_id__deliveries_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/jobs/{job_id}/deliveries/{delivery_id}/redeliver": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Redeliver Of Job
+         * @description The same for a delivery to the URL that the job has brought along.
+         */
+        post: operations["redeliver_of_job_api_v1_jobs__job_id__deliveries__delivery_id__redeliver_post"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/events": {
         parameters: {
             query?: never;
@@ -794,27 +990,6 @@ export interface components {
             state: "ok";
         };
         /**
-         * Attempt
-         * @description One attempt of a job.
-         */
-        Attempt: {
-            /** Attempt */
-            attempt: number;
-            /** Started At */
-            started_at: string | null;
-            /** Ended At */
-            ended_at: string | null;
-            /**
-             * Code
-             * @description Why it did not end the job.
-             */
-            code: string | null;
-            /** Detail */
-            detail: string | null;
-            /** Replica Id */
-            replica_id: string | null;
-        };
-        /**
          * BatchInfo
          * @description The batch a job was computed in.
          */
@@ -984,7 +1159,7 @@ export interface components {
             /** Cancel Requested */
             cancel_requested: boolean;
             /** Attempts */
-            attempts: components["schemas"]["Attempt"][];
+            attempts: components["schemas"]["satellite__api__schemas__Attempt"][];
         };
         /**
          * DeadLetterGroup
@@ -1038,6 +1213,75 @@ export interface components {
             undone_at: string | null;
         };
         /**
+         * DeliveryInfo
+         * @description One message to one receiver.
+         */
+        DeliveryInfo: {
+            /**
+             * Id
+             * Format: uuid
+             */
+            id: string;
+            /**
+             * Webhook Id
+             * @description The endpoint; null: the job has brought its own URL along.
+             */
+            webhook_id: string | null;
+            /**
+             * Url
+             * @description That URL.
+             */
+            url: string | null;
+            /**
+             * Message Id
+             * @description What the header `webhook-id` says, at every try.
+             */
+            message_id: string;
+            /**
+             * Event
+             * @example job.succeeded
+             */
+            event: string;
+            /** Job Id */
+            job_id: string | null;
+            /** Model Name */
+            model_name: string | null;
+            /**
+             * Status
+             * @enum {string}
+             */
+            status: "pending" | "delivered" | "failed";
+            /**
+             * At
+             * Format: date-time
+             * @description When that happened of which it tells.
+             */
+            at: string;
+            /**
+             * Created At
+             * Format: date-time
+             */
+            created_at: string;
+            /** Finished At */
+            finished_at: string | null;
+            /** Next Try At */
+            next_try_at: string | null;
+            /** Tries */
+            tries: number;
+            /** Attempts */
+            attempts: components["schemas"]["satellite__api__webhook_schemas__Attempt"][];
+        };
+        /**
+         * DeliveryPage
+         * @description One page of deliveries.
+         */
+        DeliveryPage: {
+            /** Deliveries */
+            deliveries: components["schemas"]["DeliveryInfo"][];
+            /** Next Cursor */
+            next_cursor: string | null;
+        };
+        /**
          * Explanation
          * @description Where a job's time went, and why.
          */
@@ -1079,7 +1323,7 @@ export interface components {
             /** Max Attempts */
             max_attempts: number;
             /** Attempts */
-            attempts: components["schemas"]["Attempt"][];
+            attempts: components["schemas"]["satellite__api__schemas__Attempt"][];
             /** Priority */
             priority: number;
             /**
@@ -1235,7 +1479,7 @@ export interface components {
              * Attempts
              * @description The attempts that did not end it.
              */
-            attempts: components["schemas"]["Attempt"][];
+            attempts: components["schemas"]["satellite__api__schemas__Attempt"][];
             /** Queue Position */
             queue_position: number | null;
             /** Eta S */
@@ -1621,6 +1865,43 @@ export interface components {
             oldest_s: number | null;
         };
         /**
+         * NewWebhook
+         * @description An endpoint, with its secret.
+         */
+        NewWebhook: {
+            /**
+             * Id
+             * Format: uuid
+             */
+            id: string;
+            /** Url */
+            url: string;
+            /** Events */
+            events: string[];
+            /**
+             * Model Name
+             * @description Only jobs of this model; null: of all.
+             */
+            model_name: string | null;
+            /** Enabled */
+            enabled: boolean;
+            /**
+             * Created At
+             * Format: date-time
+             */
+            created_at: string;
+            /** Disabled At */
+            disabled_at: string | null;
+            /** Disabled Reason */
+            disabled_reason: string | null;
+            /**
+             * Secret
+             * @description Signs its messages. Not shown again.
+             * @example whsec_...
+             */
+            secret: string;
+        };
+        /**
          * Node
          * @description A machine of the cluster. What it does not report is null.
          */
@@ -1982,6 +2263,106 @@ export interface components {
              */
             versions: components["schemas"]["VersionInfo"][];
             cache: components["schemas"]["VersionCache"];
+        };
+        /**
+         * WebhookInfo
+         * @description An endpoint.
+         */
+        WebhookInfo: {
+            /**
+             * Id
+             * Format: uuid
+             */
+            id: string;
+            /** Url */
+            url: string;
+            /** Events */
+            events: string[];
+            /**
+             * Model Name
+             * @description Only jobs of this model; null: of all.
+             */
+            model_name: string | null;
+            /** Enabled */
+            enabled: boolean;
+            /**
+             * Created At
+             * Format: date-time
+             */
+            created_at: string;
+            /** Disabled At */
+            disabled_at: string | null;
+            /** Disabled Reason */
+            disabled_reason: string | null;
+        };
+        /**
+         * WebhookList
+         * @description All endpoints.
+         */
+        WebhookList: {
+            /** Webhooks */
+            webhooks: components["schemas"]["WebhookInfo"][];
+        };
+        /**
+         * WebhookSecret
+         * @description A new secret.
+         */
+        WebhookSecret: {
+            /**
+             * Secret
+             * @description Not shown again.
+             * @example whsec_...
+             */
+            secret: string;
+            /**
+             * Previous Valid Until
+             * @description Until then messages are signed with the one before, too; null: there was none.
+             */
+            previous_valid_until: string | null;
+        };
+        /**
+         * Attempt
+         * @description One attempt of a job.
+         */
+        satellite__api__schemas__Attempt: {
+            /** Attempt */
+            attempt: number;
+            /** Started At */
+            started_at: string | null;
+            /** Ended At */
+            ended_at: string | null;
+            /**
+             * Code
+             * @description Why it did not end the job.
+             */
+            code: string | null;
+            /** Detail */
+            detail: string | null;
+            /** Replica Id */
+            replica_id: string | null;
+        };
+        /**
+         * Attempt
+         * @description One try of a delivery.
+         */
+        satellite__api__webhook_schemas__Attempt: {
+            /**
+             * At
+             * Format: date-time
+             */
+            at: string;
+            /**
+             * Status Code
+             * @description What the receiver has answered; null: nothing.
+             */
+            status_code: number | null;
+            /**
+             * Error
+             * @description Why it does not count as delivered; null: it does.
+             */
+            error: string | null;
+            /** Duration S */
+            duration_s: number;
         };
         /**
          * JobEventMessage
@@ -2493,6 +2874,22 @@ export interface components {
                 [key: string]: string;
             };
             max_attempts?: number;
+            /** @description Whom to tell of this job, beside the endpoints at `/api/v1/webhooks`. */
+            webhook?: {
+                /** Format: uri */
+                url: string;
+                /**
+                 * @description Which steps of jobs it is for; left out: every end.
+                 * @default [
+                 *       "job.succeeded",
+                 *       "job.failed",
+                 *       "job.cancelled",
+                 *       "job.expired",
+                 *       "job.dead"
+                 *     ]
+                 */
+                events: ("job.queued" | "job.running" | "job.succeeded" | "job.failed" | "job.cancelled" | "job.expired" | "job.dead")[];
+            } | null;
             /**
              * @description predict only: store it as a job. submit always does.
              * @default false
@@ -2582,6 +2979,22 @@ export interface components {
                 [key: string]: string;
             };
             max_attempts?: number;
+            /** @description Whom to tell of this job, beside the endpoints at `/api/v1/webhooks`. */
+            webhook?: {
+                /** Format: uri */
+                url: string;
+                /**
+                 * @description Which steps of jobs it is for; left out: every end.
+                 * @default [
+                 *       "job.succeeded",
+                 *       "job.failed",
+                 *       "job.cancelled",
+                 *       "job.expired",
+                 *       "job.dead"
+                 *     ]
+                 */
+                events: ("job.queued" | "job.running" | "job.succeeded" | "job.failed" | "job.cancelled" | "job.expired" | "job.dead")[];
+            } | null;
             /**
              * @description predict only: store it as a job. submit always does.
              * @default false
@@ -2668,6 +3081,22 @@ export interface components {
                 [key: string]: string;
             };
             max_attempts?: number;
+            /** @description Whom to tell of this job, beside the endpoints at `/api/v1/webhooks`. */
+            webhook?: {
+                /** Format: uri */
+                url: string;
+                /**
+                 * @description Which steps of jobs it is for; left out: every end.
+                 * @default [
+                 *       "job.succeeded",
+                 *       "job.failed",
+                 *       "job.cancelled",
+                 *       "job.expired",
+                 *       "job.dead"
+                 *     ]
+                 */
+                events: ("job.queued" | "job.running" | "job.succeeded" | "job.failed" | "job.cancelled" | "job.expired" | "job.dead")[];
+            } | null;
             /**
              * @description predict only: store it as a job. submit always does.
              * @default false
@@ -2740,6 +3169,22 @@ export interface components {
                 [key: string]: string;
             };
             max_attempts?: number;
+            /** @description Whom to tell of this job, beside the endpoints at `/api/v1/webhooks`. */
+            webhook?: {
+                /** Format: uri */
+                url: string;
+                /**
+                 * @description Which steps of jobs it is for; left out: every end.
+                 * @default [
+                 *       "job.succeeded",
+                 *       "job.failed",
+                 *       "job.cancelled",
+                 *       "job.expired",
+                 *       "job.dead"
+                 *     ]
+                 */
+                events: ("job.queued" | "job.running" | "job.succeeded" | "job.failed" | "job.cancelled" | "job.expired" | "job.dead")[];
+            } | null;
             /**
              * @description predict only: store it as a job. submit always does.
              * @default false
@@ -3558,6 +4003,22 @@ export interface operations {
                         [key: string]: string;
                     };
                     max_attempts?: number;
+                    /** @description Whom to tell of this job, beside the endpoints at `/api/v1/webhooks`. */
+                    webhook?: {
+                        /** Format: uri */
+                        url: string;
+                        /**
+                         * @description Which steps of jobs it is for; left out: every end.
+                         * @default [
+                         *       "job.succeeded",
+                         *       "job.failed",
+                         *       "job.cancelled",
+                         *       "job.expired",
+                         *       "job.dead"
+                         *     ]
+                         */
+                        events?: ("job.queued" | "job.running" | "job.succeeded" | "job.failed" | "job.cancelled" | "job.expired" | "job.dead")[];
+                    } | null;
                 };
             };
         };
@@ -3661,6 +4122,681 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["DeadLetters"];
+                };
+            };
+            /** @description The job store does not answer. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    list_endpoints_api_v1_webhooks_get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description All endpoints. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["WebhookList"];
+                };
+            };
+            /** @description The job store does not answer. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    register_api_v1_webhooks_post: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": {
+                    /**
+                     * Format: uri
+                     * @example https://example.org/hook
+                     */
+                    url: string;
+                    /**
+                     * @description Which steps of jobs it is for; left out: every end.
+                     * @default [
+                     *       "job.succeeded",
+                     *       "job.failed",
+                     *       "job.cancelled",
+                     *       "job.expired",
+                     *       "job.dead"
+                     *     ]
+                     */
+                    events?: ("job.queued" | "job.running" | "job.succeeded" | "job.failed" | "job.cancelled" | "job.expired" | "job.dead")[];
+                    /** @description Only jobs of this model. */
+                    model_name?: string | null;
+                    /** @default true */
+                    enabled?: boolean;
+                };
+            };
+        };
+        responses: {
+            /** @description Registered. */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["NewWebhook"];
+                };
+            };
+            /** @description The body is not JSON. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description There is no such model. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description There are as many endpoints as there may be. */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The body is too large. */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The body is not declared as JSON. */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The request does not fit the model's schema. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The job store does not answer. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    rotate_job_secret_api_v1_webhooks_secret_post: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The new secret. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["WebhookSecret"];
+                };
+            };
+            /** @description The job store does not answer. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    get_endpoint_api_v1_webhooks__webhook_id__get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                webhook_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The endpoint. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["WebhookInfo"];
+                };
+            };
+            /** @description There is no such endpoint. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The id or a parameter is malformed. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The job store does not answer. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    delete_api_v1_webhooks__webhook_id__delete: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                webhook_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Deleted. */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description There is no such endpoint. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The id or a parameter is malformed. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The job store does not answer. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    change_api_v1_webhooks__webhook_id__patch: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                webhook_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": {
+                    /**
+                     * Format: uri
+                     * @example https://example.org/hook
+                     */
+                    url?: string;
+                    /**
+                     * @description Which steps of jobs it is for; left out: every end.
+                     * @default [
+                     *       "job.succeeded",
+                     *       "job.failed",
+                     *       "job.cancelled",
+                     *       "job.expired",
+                     *       "job.dead"
+                     *     ]
+                     */
+                    events?: ("job.queued" | "job.running" | "job.succeeded" | "job.failed" | "job.cancelled" | "job.expired" | "job.dead")[];
+                    /** @description Only jobs of this model. */
+                    model_name?: string | null;
+                    /** @default true */
+                    enabled?: boolean;
+                };
+            };
+        };
+        responses: {
+            /** @description The endpoint, changed. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["WebhookInfo"];
+                };
+            };
+            /** @description The body is not JSON. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description There is no such endpoint or model. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The body is too large. */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The body is not declared as JSON. */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The request does not fit the model's schema. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The job store does not answer. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    rotate_secret_api_v1_webhooks__webhook_id__secret_post: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                webhook_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The new secret. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["WebhookSecret"];
+                };
+            };
+            /** @description There is no such endpoint. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The id or a parameter is malformed. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The job store does not answer. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    test_api_v1_webhooks__webhook_id__test_post: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                webhook_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description It is sent. */
+            202: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["DeliveryInfo"];
+                };
+            };
+            /** @description There is no such endpoint. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The id or a parameter is malformed. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The job store does not answer. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    deliveries_api_v1_webhooks__webhook_id__deliveries_get: {
+        parameters: {
+            query?: {
+                /** @description Only in this state. */
+                status?: ("pending" | "delivered" | "failed") | null;
+                /** @description Deliveries a page. */
+                limit?: number;
+                /** @description `next_cursor` of the page before. */
+                cursor?: string | null;
+            };
+            header?: never;
+            path: {
+                webhook_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description One page. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["DeliveryPage"];
+                };
+            };
+            /** @description There is no such endpoint. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The id or a parameter is malformed. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The job store does not answer. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    redeliver_api_v1_webhooks__webhook_id__deliveries__delivery_id__redeliver_post: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                webhook_id: string;
+                delivery_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description It is sent again. */
+            202: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["DeliveryInfo"];
+                };
+            };
+            /** @description There is no such endpoint, job or delivery. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The endpoint is disabled. */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description An id is malformed. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The job store does not answer. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    job_deliveries_api_v1_jobs__job_id__deliveries_get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                job_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description All deliveries. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["DeliveryPage"];
+                };
+            };
+            /** @description There is no such job. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The id is malformed. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The job store does not answer. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    redeliver_of_job_api_v1_jobs__job_id__deliveries__delivery_id__redeliver_post: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                job_id: string;
+                delivery_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description It is sent again. */
+            202: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["DeliveryInfo"];
+                };
+            };
+            /** @description There is no such endpoint, job or delivery. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description An id is malformed. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
             /** @description The job store does not answer. */
