@@ -46,7 +46,7 @@ MODEL = f"""
 
         def infer_batch(self, inputs):
             time.sleep({BATCH_S})
-            return [self.Output(double=2 * value) for value, _ in inputs]
+            return [self.Output(double=2 * item.data) for item in inputs]
 """
 CONFIG = {
     "cpu": {"num_cpus": 1},
@@ -167,8 +167,7 @@ def cluster():
             yield cluster
         finally:
             if nodes is not None:
-                nodes.stdin.close()
-                nodes.wait(30)
+                nodes.communicate(timeout=30)
             for server in servers:
                 if server.process is not None:
                     server.process.terminate()
