@@ -217,6 +217,7 @@ def job_summary(job: Job) -> dict[str, Any]:
         "finished_at": job.finished_at,
         "parent_id": job.parent_id and str(job.parent_id),
         "cancel_requested": job.cancel_requested,
+        "batch_size": job.run and job.run.batch_size,
     }
 
 

@@ -175,6 +175,7 @@ class JobSummary(BaseModel):
     finished_at: datetime | None
     parent_id: UUID | None
     cancel_requested: bool
+    batch_size: int | None = Field(description="How many requests were in the batch that it was computed in.")
 
 
 class JobPage(BaseModel):

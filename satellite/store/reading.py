@@ -73,7 +73,7 @@ class Reading:
                 await connection.execute("SET LOCAL plan_cache_mode = force_custom_plan")
                 return await connection.fetch(queries.LIST_JOBS, *arguments)
 
-        return [_job(row) for row in await self.connections.run(read)]
+        return [_job(row, run=Run(batch_size=row["batch_size"])) for row in await self.connections.run(read)]
 
     async def ended_jobs(
         self, job_ids: Sequence[UUID], *, max_result_bytes: int

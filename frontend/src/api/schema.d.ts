@@ -1158,6 +1158,11 @@ export interface components {
             parent_id: string | null;
             /** Cancel Requested */
             cancel_requested: boolean;
+            /**
+             * Batch Size
+             * @description How many requests were in the batch that it was computed in.
+             */
+            batch_size: number | null;
             /** Attempts */
             attempts: components["schemas"]["satellite__api__schemas__Attempt"][];
         };
@@ -1465,6 +1470,11 @@ export interface components {
             parent_id: string | null;
             /** Cancel Requested */
             cancel_requested: boolean;
+            /**
+             * Batch Size
+             * @description How many requests were in the batch that it was computed in.
+             */
+            batch_size: number | null;
             /** Data */
             data: unknown;
             /** Config */
@@ -1627,6 +1637,11 @@ export interface components {
             parent_id: string | null;
             /** Cancel Requested */
             cancel_requested: boolean;
+            /**
+             * Batch Size
+             * @description How many requests were in the batch that it was computed in.
+             */
+            batch_size: number | null;
         };
         /**
          * Links

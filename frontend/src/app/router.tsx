@@ -6,6 +6,7 @@ import {
   lazyRouteComponent,
 } from "@tanstack/react-router";
 import { CrashState } from "@/components/ErrorState";
+import { jobsSearch } from "@/features/jobs/search";
 import { overviewSearch } from "@/features/overview/search";
 import { playgroundSearch } from "@/features/playground/search";
 import { NotFound } from "./NotFound";
@@ -38,7 +39,14 @@ const playground = createRoute({
 const jobs = createRoute({
   getParentRoute: () => root,
   path: "/jobs",
+  validateSearch: jobsSearch,
   component: lazyRouteComponent(() => import("@/features/jobs/JobsPage"), "JobsPage"),
+});
+
+const job = createRoute({
+  getParentRoute: () => root,
+  path: "/jobs/$jobId",
+  component: lazyRouteComponent(() => import("@/features/jobs/JobPage"), "JobPage"),
 });
 
 const deadLetters = createRoute({
@@ -64,7 +72,15 @@ const model = createRoute({
 
 export function newRouter() {
   return createRouter({
-    routeTree: root.addChildren([overview, playground, jobs, deadLetters, models, model]),
+    routeTree: root.addChildren([
+      overview,
+      playground,
+      jobs,
+      job,
+      deadLetters,
+      models,
+      model,
+    ]),
     history: createHashHistory(),
     defaultPreload: "intent",
     defaultErrorComponent: CrashState,
