@@ -56,7 +56,8 @@ export function listJobs(
   );
 }
 
-const jobKey = (id: string) => ["jobs", "one", id] as const;
+/** All that is known of a job stands under it. */
+export const jobKey = (id: string) => ["jobs", "one", id] as const;
 
 /** One job, with its input and result. */
 export const jobQuery = (id: string) =>

@@ -1,4 +1,5 @@
 import {
+  Box,
   Button,
   Group,
   MultiSelect,
@@ -49,7 +50,7 @@ export function Filters({ search, onSearch }: FiltersProps) {
         clearable
         searchable
         size="xs"
-        w={{ base: "100%", xs: 170 }}
+        w={{ base: "calc(50% - 5px)", xs: 170 }}
       />
       <MultiSelect
         aria-label={t("filter.status")}
@@ -61,7 +62,7 @@ export function Filters({ search, onSearch }: FiltersProps) {
         }
         clearable
         size="xs"
-        w={{ base: "100%", xs: 220 }}
+        w={{ base: "calc(50% - 5px)", xs: 220 }}
       />
       <TagsInput
         aria-label={t("filter.label")}
@@ -74,7 +75,7 @@ export function Filters({ search, onSearch }: FiltersProps) {
         acceptValueOnBlur={false}
         clearable
         size="xs"
-        w={{ base: "100%", xs: 190 }}
+        w={{ base: "calc(50% - 5px)", xs: 190 }}
       />
       <Created search={search} onSearch={onSearch} />
       {isFiltered(search) && (
@@ -106,7 +107,7 @@ function LookUp() {
   }
 
   return (
-    <form onSubmit={go}>
+    <Box component="form" onSubmit={go} w={{ base: "calc(50% - 5px)", xs: 180 }}>
       <TextInput
         aria-label={t("filter.id")}
         placeholder={t("filter.id")}
@@ -118,10 +119,9 @@ function LookUp() {
         }}
         error={wrong && t("filter.notAnId")}
         size="xs"
-        w={180}
         data-search
       />
-    </form>
+    </Box>
   );
 }
 
