@@ -115,7 +115,10 @@ function Head({ job }: { job: JobDetail }) {
     [t("column.attempts"), `${job.attempt}/${job.max_attempts}`],
     [t("column.batch"), job.batch_size],
     [t("detail.priority"), job.priority],
-    [t("detail.runAt"), job.run_at > job.created_at ? format.moment(job.run_at) : null],
+    [
+      t("detail.runAt"),
+      job.status === "queued" && job.run_at > job.created_at ? format.moment(job.run_at) : null,
+    ],
     [t("detail.deadline"), job.deadline_at && format.moment(job.deadline_at)],
     [t("detail.position"), job.queue_position && format.number(job.queue_position)],
     [t("detail.eta"), job.eta_s === null ? null : format.duration(job.eta_s)],
