@@ -54,6 +54,7 @@ export function DeadJobs({ group, gone, onReplay, onEdit }: DeadJobsProps) {
         </Text>
         <Button
           size="compact-sm"
+          fz="xs"
           variant="default"
           disabled={ids.length === 0}
           onClick={() => {
@@ -81,7 +82,7 @@ export function DeadJobs({ group, gone, onReplay, onEdit }: DeadJobsProps) {
               <Text fz="inherit" truncate title={job.error?.detail} style={{ flex: 1 }}>
                 {job.error?.detail}
               </Text>
-              <Button size="compact-xs" variant="subtle" onClick={() => onEdit(job.job_id)}>
+              <Button size="compact-sm" fz="xs" variant="subtle" onClick={() => onEdit(job.job_id)}>
                 {t("edit")}
               </Button>
             </Group>

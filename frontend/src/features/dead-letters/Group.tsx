@@ -127,7 +127,7 @@ function Example({ group, onEdit }: { group: DeadLetterGroup; onEdit: (id: strin
           </Text>
           <JobLink id={example.job_id} />
         </Row>
-        <Button size="compact-sm" variant="default" onClick={() => onEdit(example.job_id)}>
+        <Button size="compact-sm" fz="xs" variant="default" onClick={() => onEdit(example.job_id)}>
           {t("edit")}
         </Button>
       </Row>

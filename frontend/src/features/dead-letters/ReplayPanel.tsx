@@ -59,7 +59,7 @@ export function ReplayPanel({ model, progress, onStop, onClose }: ReplayPanelPro
             problems: format.number(problems.length),
           })}
         </Text>
-        <Button size="compact-sm" variant="default" onClick={over ? onClose : onStop}>
+        <Button size="compact-sm" fz="xs" variant="default" onClick={over ? onClose : onStop}>
           {over ? common("close") : t("stop")}
         </Button>
       </Group>

@@ -97,6 +97,7 @@ export function BulkBar({ ids, onClear }: BulkBarProps) {
           </Text>
           <Button
             size="compact-sm"
+            fz="xs"
             variant="default"
             leftSection={<IconBan size={14} />}
             onClick={() => void begin("cancel")}
@@ -105,6 +106,7 @@ export function BulkBar({ ids, onClear }: BulkBarProps) {
           </Button>
           <Button
             size="compact-sm"
+            fz="xs"
             variant="default"
             leftSection={<IconRepeat size={14} />}
             onClick={() => void begin("retry")}
@@ -113,6 +115,7 @@ export function BulkBar({ ids, onClear }: BulkBarProps) {
           </Button>
           <Button
             size="compact-sm"
+            fz="xs"
             variant="subtle"
             leftSection={<IconX size={14} />}
             onClick={onClear}
@@ -146,7 +149,12 @@ export function BulkBar({ ids, onClear }: BulkBarProps) {
                 })}
               </Text>
               {!run.over && (
-                <Button size="compact-sm" variant="default" onClick={() => abort.current?.abort()}>
+                <Button
+                  size="compact-sm"
+                  fz="xs"
+                  variant="default"
+                  onClick={() => abort.current?.abort()}
+                >
                   {t("bulk.stop")}
                 </Button>
               )}

@@ -3,7 +3,7 @@ import { useMediaQuery } from "@mantine/hooks";
 import { IconArrowUp } from "@tabler/icons-react";
 import { useNavigate } from "@tanstack/react-router";
 import { useVirtualizer } from "@tanstack/react-virtual";
-import { type MouseEvent, memo, useEffect, useMemo, useRef } from "react";
+import { type MouseEvent, memo, useCallback, useEffect, useMemo, useRef } from "react";
 import { useTranslation } from "react-i18next";
 import type { JobSummary } from "@/api/jobs";
 import { useErrorText } from "@/components/ErrorState";
@@ -36,11 +36,13 @@ export function JobTable(props: JobTableProps) {
   const phone = useMediaQuery("(max-width: 40em)", undefined, { getInitialValueInEffect: false });
   const order = useMemo(() => jobs.map(({ job_id }) => job_id), [jobs]);
 
+  // A new function would have all rows measured anew.
+  const getItemKey = useCallback((index: number) => order[index] ?? index, [order]);
   const rows = useVirtualizer({
     count: jobs.length,
     getScrollElement: () => scroll.current,
     estimateSize: () => (phone ? PHONE_ROW_PX : ROW_PX),
-    getItemKey: (index) => order[index] ?? index,
+    getItemKey,
     initialOffset: feed.offset,
     overscan: 8,
   });
@@ -125,6 +127,7 @@ export function JobTable(props: JobTableProps) {
         <Button
           className={classes.fresh ?? ""}
           size="compact-sm"
+          fz="xs"
           radius="xl"
           leftSection={<IconArrowUp size={14} />}
           onClick={() => {

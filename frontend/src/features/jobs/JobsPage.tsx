@@ -1,6 +1,6 @@
 import { Anchor, Box, Skeleton } from "@mantine/core";
 import { getRouteApi } from "@tanstack/react-router";
-import { useEffect, useState } from "react";
+import { useEffect, useMemo, useState } from "react";
 import { useTranslation } from "react-i18next";
 import { EmptyState } from "@/components/EmptyState";
 import { ErrorState } from "@/components/ErrorState";
@@ -30,10 +30,16 @@ export function JobsPage() {
 
   const show = (search: JobsSearch) => void navigate({ search, replace: true });
   const { feed, ready, error, jobs } = list;
+  // Nothing is done to a job that has left the list: its reader does not see it.
+  const shown = useMemo(() => {
+    const { ids } = selection;
+    if (ids.size === 0) return ids;
+    return new Set(jobs.map(({ job_id }) => job_id).filter((id) => ids.has(id)));
+  }, [jobs, selection]);
   return (
     <div className={classes.page}>
       <PageTitle title={t("title")}>
-        <BulkBar ids={selection.ids} onClear={() => setSelection(NOTHING)} />
+        <BulkBar ids={shown} onClear={() => setSelection(NOTHING)} />
       </PageTitle>
       <Filters search={search} onSearch={show} />
       {!ready && error && <ErrorState error={error} onRetry={() => void feed.loadMore()} />}

@@ -133,17 +133,16 @@ export class JobFeed {
       return;
     }
     this.#tick += 1;
-    const places = new Map(this.#state.jobs.map(({ job_id }, index) => [job_id, index]));
     const held = new Set(this.#head.map(({ job_id }) => job_id));
     let jobs: JobSummary[] | null = null;
     for (const step of steps) {
-      const place = places.get(step.job_id);
-      if (place === undefined) {
+      const place = placeOf(this.#state.jobs, step.job_id);
+      const job = this.#state.jobs[place];
+      if (job?.job_id !== step.job_id) {
         this.#headDirty ||= this.#fits(step) || held.has(step.job_id);
         continue;
       }
-      const job = this.#state.jobs[place];
-      if (!job || (job.status === step.status && job.finished_at !== null)) continue;
+      if (job.status === step.status && job.finished_at !== null) continue;
       this.#stale.set(step.job_id, this.#tick);
       jobs ??= [...this.#state.jobs];
       jobs[place] = { ...job, status: step.status };
@@ -254,17 +253,16 @@ export class JobFeed {
       this.#headMeets = end <= (top ?? "");
       found = found.slice(fresh.length);
     }
-    const before = new Map(known.map((job) => [job.job_id, job]));
     const merged = found.map((job) => {
       const told = this.#stale.get(job.job_id);
       if (told === undefined || told <= tick) {
         this.#stale.delete(job.job_id);
         return job;
       }
-      return { ...job, status: before.get(job.job_id)?.status ?? job.status };
+      return { ...job, status: known[placeOf(known, job.job_id)]?.status ?? job.status };
     });
-    const above = cursor === null ? [] : known.filter(({ job_id }) => job_id >= cursor);
-    const below = known.filter(({ job_id }) => job_id < end);
+    const above = cursor === null ? [] : known.slice(0, placeAfter(known, cursor));
+    const below = known.slice(placeAfter(known, end));
     this.#set({
       jobs: [...above, ...merged, ...below],
       fresh: this.#head.length,
@@ -277,6 +275,23 @@ export class JobFeed {
     this.#state = { ...this.#state, ...change };
     for (const changed of [...this.#watchers]) changed();
   }
+}
+
+/** Where a job with this id stands in the list, or would. */
+function placeOf(jobs: readonly JobSummary[], id: string): number {
+  let [low, high] = [0, jobs.length];
+  while (low < high) {
+    const middle = (low + high) >> 1;
+    if ((jobs[middle]?.job_id ?? "") > id) low = middle + 1;
+    else high = middle;
+  }
+  return low;
+}
+
+/** Where those begin that are older than it. */
+function placeAfter(jobs: readonly JobSummary[], id: string): number {
+  const place = placeOf(jobs, id);
+  return jobs[place]?.job_id === id ? place + 1 : place;
 }
 
 function asError(error: unknown): Error {
