@@ -1,17 +1,16 @@
-import { Anchor, Button, Checkbox, Loader, Tooltip } from "@mantine/core";
+import { Anchor, Button, Checkbox, Loader } from "@mantine/core";
 import { useMediaQuery } from "@mantine/hooks";
 import { IconArrowUp } from "@tabler/icons-react";
 import { useNavigate } from "@tanstack/react-router";
 import { useVirtualizer } from "@tanstack/react-virtual";
+import type { TFunction } from "i18next";
 import { type MouseEvent, memo, useCallback, useEffect, useMemo, useRef } from "react";
 import { useTranslation } from "react-i18next";
 import type { JobSummary } from "@/api/jobs";
 import { useErrorText } from "@/components/ErrorState";
 import { useNow } from "@/components/now";
-import { RouteLink } from "@/components/RouteLink";
 import { StatusBadge } from "@/components/StatusBadge";
-import { TimeAgo } from "@/components/TimeAgo";
-import { useFormat } from "@/i18n/format";
+import { type Format, useFormat } from "@/i18n/format";
 import type { FeedState, JobFeed } from "./feed";
 import classes from "./jobs.module.css";
 import { choose, chooseAll, type Selection } from "./selection";
@@ -79,6 +78,12 @@ export function JobTable(props: JobTableProps) {
       onSelection(choose(selection, order, id, shift));
     },
     [],
+  );
+
+  const navigate = useNavigate();
+  const onOpen = useCallback(
+    (id: string) => void navigate({ to: "/jobs/$jobId", params: { jobId: id } }),
+    [navigate],
   );
 
   const all = order.length > 0 && order.every((id) => selection.ids.has(id));
@@ -153,6 +158,9 @@ export function JobTable(props: JobTableProps) {
                   size={size}
                   selected={selection.ids.has(job.job_id)}
                   onChoose={onChoose}
+                  onOpen={onOpen}
+                  t={t}
+                  format={format}
                 />
               )
             );
@@ -183,18 +191,21 @@ interface RowProps {
   size: number;
   selected: boolean;
   onChoose: (id: string, shift: boolean) => void;
+  onOpen: (id: string) => void;
+  t: TFunction<"jobs">;
+  format: Format;
 }
 
-const Row = memo(function Row({ job, index, start, size, selected, onChoose }: RowProps) {
-  const { t } = useTranslation("jobs");
-  const navigate = useNavigate();
+// Dozens of these are made in a frame while somebody scrolls: so there is nothing in it that looks around on its own
+// (translations, the router) or waits for a pointer (tooltips).
+const Row = memo(function Row(props: RowProps) {
+  const { job, index, start, size, selected, onChoose, onOpen, t, format } = props;
   const { job_id: id } = job;
-  const shift = useRef(false);
 
   function open(event: MouseEvent<HTMLElement>) {
-    const inside = (event.target as HTMLElement).closest("a, input, label");
+    const inside = (event.target as HTMLElement).closest("a, input");
     if (inside || window.getSelection()?.isCollapsed === false) return;
-    void navigate({ to: "/jobs/$jobId", params: { jobId: id } });
+    onOpen(id);
   }
 
   const labels = Object.entries(job.labels).map(([key, value]) => `${key}=${value}`);
@@ -211,29 +222,23 @@ const Row = memo(function Row({ job, index, start, size, selected, onChoose }: R
       onClick={open}
     >
       <div role="gridcell" className={classes.check}>
-        <Checkbox
-          size="xs"
+        <input
+          type="checkbox"
+          className={classes.box}
           aria-label={t("select.one", { id })}
           checked={selected}
-          onClick={(event) => {
-            shift.current = event.shiftKey;
-          }}
-          onChange={() => onChoose(id, shift.current)}
+          onChange={({ nativeEvent }) =>
+            onChoose(id, nativeEvent instanceof MouseEvent && nativeEvent.shiftKey)
+          }
         />
       </div>
       <div role="gridcell" className={classes.status}>
         <StatusBadge status={job.status} />
       </div>
       <div role="gridcell" className={classes.idCell}>
-        <RouteLink
-          to="/jobs/$jobId"
-          params={{ jobId: id }}
-          className={classes.id ?? ""}
-          title={id}
-          preload={false}
-        >
+        <a href={`#/jobs/${id}`} className={classes.id} title={id}>
           …{id.slice(-8)}
-        </RouteLink>
+        </a>
       </div>
       <div role="gridcell" className={classes.model}>
         {job.model_name}
@@ -242,10 +247,10 @@ const Row = memo(function Row({ job, index, start, size, selected, onChoose }: R
         {job.model_version ?? job.requested_version ?? "–"}
       </div>
       <div role="gridcell" className={classes.when}>
-        <TimeAgo at={job.created_at} />
+        <Created at={job.created_at} format={format} />
       </div>
       <div role="gridcell" className={`${classes.number} ${classes.took}`}>
-        <Duration job={job} />
+        <Duration job={job} format={format} />
       </div>
       <div role="gridcell" className={`${classes.number} ${classes.wide}`}>
         {job.attempt}/{job.max_attempts}
@@ -253,18 +258,12 @@ const Row = memo(function Row({ job, index, start, size, selected, onChoose }: R
       <div role="gridcell" className={`${classes.number} ${classes.wide}`}>
         {job.batch_size ?? "–"}
       </div>
-      <div role="gridcell" className={classes.wide}>
-        {labels.length > 0 && (
-          <Tooltip label={labels.join(", ")}>
-            <span>
-              {labels.map((label) => (
-                <span key={label} className={classes.label}>
-                  {label}
-                </span>
-              ))}
-            </span>
-          </Tooltip>
-        )}
+      <div role="gridcell" className={classes.wide} title={labels.join(", ")}>
+        {labels.map((label) => (
+          <span key={label} className={classes.label}>
+            {label}
+          </span>
+        ))}
       </div>
     </div>
     // biome-ignore-end lint/a11y/useKeyWithClickEvents: the link in the row does the same.
@@ -273,19 +272,28 @@ const Row = memo(function Row({ job, index, start, size, selected, onChoose }: R
   );
 });
 
-/** From its start to its end, or to now. */
-function Duration({ job }: { job: JobSummary }) {
-  const format = useFormat();
-  if (job.started_at === null) return "–";
-  const started = Date.parse(job.started_at);
-  if (job.finished_at !== null)
-    return format.duration(seconds(Date.parse(job.finished_at), started));
-  return job.status === "running" ? <Running since={started} /> : "–";
+function Created({ at, format }: { at: string; format: Format }) {
+  const now = useNow();
+  return (
+    <time dateTime={at} title={format.moment(at)}>
+      {format.ago(Math.min(Date.parse(at), now), now)}
+    </time>
+  );
 }
 
-function Running({ since }: { since: number }) {
+/** From its start to its end, or to now. */
+function Duration({ job, format }: { job: JobSummary; format: Format }) {
+  if (job.started_at === null) return "–";
+  const started = Date.parse(job.started_at);
+  if (job.finished_at !== null) {
+    return format.duration(seconds(Date.parse(job.finished_at), started));
+  }
+  return job.status === "running" ? <Running since={started} format={format} /> : "–";
+}
+
+function Running({ since, format }: { since: number; format: Format }) {
   const now = useNow();
-  return useFormat().duration(Math.round(seconds(now, since)));
+  return format.duration(Math.round(seconds(now, since)));
 }
 
 function seconds(end: number, start: number): number {
