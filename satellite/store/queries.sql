@@ -333,7 +333,8 @@ grouped AS (
 SELECT grouped.count, grouped.error_code, grouped.oldest_at, grouped.newest_at, job.*
 FROM grouped CROSS JOIN LATERAL (
     SELECT id, tenant, model_name, status, attempt, max_attempts, created_at, model_version, started_at, finished_at,
-           error, priority, run_at, deadline_at, labels, parent_id, cancel_requested, requested_version, attempts
+           error, priority, run_at, deadline_at, labels, parent_id, cancel_requested, requested_version, batch_size,
+           attempts
     FROM jobs WHERE id = grouped.example) AS job
 ORDER BY grouped.count DESC, grouped.model_name, grouped.error_code;
 

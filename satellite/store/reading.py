@@ -121,7 +121,11 @@ class Reading:
                 count=row["count"],
                 oldest_at=row["oldest_at"],
                 newest_at=row["newest_at"],
-                example=_job(row, attempts=row["attempts"] and row["attempts"].encode()),
+                example=_job(
+                    row,
+                    attempts=row["attempts"] and row["attempts"].encode(),
+                    run=Run(batch_size=row["batch_size"]),
+                ),
             )
             for row in rows
         ]

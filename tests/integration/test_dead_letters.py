@@ -43,6 +43,9 @@ async def test_dead_jobs_are_grouped_by_model_and_error(node):
     assert first["newest_at"] == newest["finished_at"]
     assert first["oldest_at"] == (await shown(node, died[0]))["finished_at"]
     assert [past["code"] for past in second["example"]["attempts"]] == ["transient_failure"]
+    # All that a list tells of it is told here, too.
+    listed = (await node.http.get(JOBS, params={"status": "dead", "limit": 1})).json()["jobs"][0]
+    assert {**second["example"], "attempts": ...} == {**listed, "attempts": ...}
     # What was repeated is no dead letter any more.
     answer = (await node.http.post(f"{JOBS}/retry", json={"error_code": "replica_died", "limit": 2})).json()
     assert (answer["replayed"], answer["remaining"]) == (2, 1)

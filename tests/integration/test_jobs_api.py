@@ -231,6 +231,17 @@ async def test_the_limit_of_the_queue_holds_inside_a_batch(database_url, redis):
 # Lists
 
 
+async def test_a_job_tells_how_large_its_batch_was(node):
+    with held_back(node):
+        ids = [await submitted(node, number) for number in range(3)]
+        waits = await shown(node, ids[0])
+    for id_ in ids:
+        await ended(node, id_)
+    listed = (await node.http.get(JOBS)).json()["jobs"]
+    sizes = [job["batch_size"] for job in [waits, await shown(node, ids[0]), *listed]]
+    assert sizes == [None, 3, 3, 3, 3]
+
+
 async def test_a_list_shows_what_its_filters_ask_for(node):
     with held_back(node):
         a = await submitted(node, 1, labels={"site": "a", "kind": "x"}, priority=9)

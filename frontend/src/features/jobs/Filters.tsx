@@ -73,6 +73,7 @@ export function Filters({ search, onSearch }: FiltersProps) {
           change("label", good.length > 0 ? good : undefined);
         }}
         acceptValueOnBlur={false}
+        styles={{ inputField: { minWidth: 40 } }}
         clearable
         size="xs"
         w={{ base: "calc(50% - 5px)", xs: 190 }}
