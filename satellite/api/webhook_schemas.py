@@ -47,7 +47,7 @@ class WebhookSecret(BaseModel):
     )
 
 
-class Attempt(BaseModel):
+class DeliveryAttempt(BaseModel):
     """One try of a delivery."""
 
     at: datetime
@@ -72,7 +72,7 @@ class DeliveryInfo(BaseModel):
     finished_at: datetime | None
     next_try_at: datetime | None
     tries: int
-    attempts: list[Attempt]
+    attempts: list[DeliveryAttempt]
 
 
 class DeliveryPage(BaseModel):

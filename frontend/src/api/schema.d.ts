@@ -990,6 +990,27 @@ export interface components {
             state: "ok";
         };
         /**
+         * Attempt
+         * @description One attempt of a job.
+         */
+        Attempt: {
+            /** Attempt */
+            attempt: number;
+            /** Started At */
+            started_at: string | null;
+            /** Ended At */
+            ended_at: string | null;
+            /**
+             * Code
+             * @description Why it did not end the job.
+             */
+            code: string | null;
+            /** Detail */
+            detail: string | null;
+            /** Replica Id */
+            replica_id: string | null;
+        };
+        /**
          * BatchInfo
          * @description The batch a job was computed in.
          */
@@ -1164,7 +1185,7 @@ export interface components {
              */
             batch_size: number | null;
             /** Attempts */
-            attempts: components["schemas"]["satellite__api__schemas__Attempt"][];
+            attempts: components["schemas"]["Attempt"][];
         };
         /**
          * DeadLetterGroup
@@ -1216,6 +1237,29 @@ export interface components {
              * @description When it was rolled back; null: it was not.
              */
             undone_at: string | null;
+        };
+        /**
+         * DeliveryAttempt
+         * @description One try of a delivery.
+         */
+        DeliveryAttempt: {
+            /**
+             * At
+             * Format: date-time
+             */
+            at: string;
+            /**
+             * Status Code
+             * @description What the receiver has answered; null: nothing.
+             */
+            status_code: number | null;
+            /**
+             * Error
+             * @description Why it does not count as delivered; null: it does.
+             */
+            error: string | null;
+            /** Duration S */
+            duration_s: number;
         };
         /**
          * DeliveryInfo
@@ -1274,7 +1318,7 @@ export interface components {
             /** Tries */
             tries: number;
             /** Attempts */
-            attempts: components["schemas"]["satellite__api__webhook_schemas__Attempt"][];
+            attempts: components["schemas"]["DeliveryAttempt"][];
         };
         /**
          * DeliveryPage
@@ -1328,7 +1372,7 @@ export interface components {
             /** Max Attempts */
             max_attempts: number;
             /** Attempts */
-            attempts: components["schemas"]["satellite__api__schemas__Attempt"][];
+            attempts: components["schemas"]["Attempt"][];
             /** Priority */
             priority: number;
             /**
@@ -1489,7 +1533,7 @@ export interface components {
              * Attempts
              * @description The attempts that did not end it.
              */
-            attempts: components["schemas"]["satellite__api__schemas__Attempt"][];
+            attempts: components["schemas"]["Attempt"][];
             /** Queue Position */
             queue_position: number | null;
             /** Eta S */
@@ -2334,50 +2378,6 @@ export interface components {
              * @description Until then messages are signed with the one before, too; null: there was none.
              */
             previous_valid_until: string | null;
-        };
-        /**
-         * Attempt
-         * @description One attempt of a job.
-         */
-        satellite__api__schemas__Attempt: {
-            /** Attempt */
-            attempt: number;
-            /** Started At */
-            started_at: string | null;
-            /** Ended At */
-            ended_at: string | null;
-            /**
-             * Code
-             * @description Why it did not end the job.
-             */
-            code: string | null;
-            /** Detail */
-            detail: string | null;
-            /** Replica Id */
-            replica_id: string | null;
-        };
-        /**
-         * Attempt
-         * @description One try of a delivery.
-         */
-        satellite__api__webhook_schemas__Attempt: {
-            /**
-             * At
-             * Format: date-time
-             */
-            at: string;
-            /**
-             * Status Code
-             * @description What the receiver has answered; null: nothing.
-             */
-            status_code: number | null;
-            /**
-             * Error
-             * @description Why it does not count as delivered; null: it does.
-             */
-            error: string | null;
-            /** Duration S */
-            duration_s: number;
         };
         /**
          * JobEventMessage
