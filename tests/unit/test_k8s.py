@@ -103,7 +103,7 @@ def test_secrets_are_named_and_not_written():
         assert not [thing for thing in overlay(name) if thing["kind"] == "Secret"]
         text = yaml.safe_dump_all(overlay(name))
         assert "for-development-only" not in text
-        assert {"database-url", "redis-url", "key-secret"} <= {
+        assert {"database-url", "redis-url"} <= {
             variable["valueFrom"]["secretKeyRef"]["key"]
             for _, template in pod_templates(name)
             for container in template["spec"]["containers"]
