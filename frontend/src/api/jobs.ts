@@ -5,7 +5,6 @@ export type JobSummary = Schemas["JobSummary"];
 export type JobDetail = Schemas["JobDetail"];
 export type JobStatus = JobSummary["status"];
 export type JobPage = Schemas["JobPage"];
-export type Attempt = Schemas["Attempt"];
 export type Explanation = Schemas["Explanation"];
 export type Accepted = Schemas["Accepted"];
 export type Replays = Schemas["Replays"];

@@ -72,15 +72,7 @@ const model = createRoute({
 
 export function newRouter() {
   return createRouter({
-    routeTree: root.addChildren([
-      overview,
-      playground,
-      jobs,
-      job,
-      deadLetters,
-      models,
-      model,
-    ]),
+    routeTree: root.addChildren([overview, playground, jobs, job, deadLetters, models, model]),
     history: createHashHistory(),
     defaultPreload: "intent",
     defaultErrorComponent: CrashState,

@@ -4,8 +4,8 @@ import { ApiError } from "@/api/client";
 import { replay } from "@/api/jobs";
 import { PAGE, type Progress, replayAll, type Wanted } from "./replay";
 
-/** The API's end: `dead` jobs of one group, of which some cannot be repeated. */
-function serve(dead: number, { broken = [] as string[], fail = Number.POSITIVE_INFINITY } = {}) {
+/** The API's end: `dead` jobs of one group, of which some cannot be repeated; gone with the request `fail`. */
+function serve(dead: number, { broken = [] as string[], fail = 20 } = {}) {
   let left = Array.from({ length: dead }, (_, n) => `dead-${n}`);
   const requests: Record<string, unknown>[] = [];
   vi.stubGlobal("fetch", async (request: Request) => {
