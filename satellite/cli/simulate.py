@@ -287,6 +287,15 @@ def make_sink(settings: Settings, options: Options, asked: Asked, summary: Summa
         from satellite.simulator.file_sink import FileSink
 
         return FileSink(options.output, asked)
+    if options.to is To.KAFKA:
+        from satellite.simulator.kafka_sink import KafkaSink
+
+        brokers = (settings.kafka_bootstrap or "").split(",")
+        check_local(
+            [urlsplit(f"//{broker.strip()}").hostname or "" for broker in brokers if broker.strip()],
+            allowed=options.allow_remote,
+        )
+        return KafkaSink(settings, asked)
     url = settings.api_url
     check_local([urlsplit(url).hostname or ""], allowed=options.allow_remote)
     if options.to is To.WEBSOCKET:
