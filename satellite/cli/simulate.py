@@ -31,11 +31,11 @@ from satellite.errors import ConfigError
 from satellite.settings import Settings
 
 if TYPE_CHECKING:
+    from satellite.simulator.readings import Reading
     from satellite.simulator.sinks import Asked, Sink
     from satellite.simulator.summary import Summary
-    from satellite.simulator.windows import Window
 
-    Plan = Iterator[tuple[float | None, Window]]
+    Plan = Iterator[tuple[float | None, Reading]]
 
 DEFAULT_DURATION_S = 30.0
 # A file is written at once; without a bound of its own it holds so many requests.
@@ -236,8 +236,8 @@ def make_plan(options: Options) -> Plan:
     import numpy as np
 
     from satellite.simulator import load, replay
+    from satellite.simulator.readings import Cut, Fleet
     from satellite.simulator.series import CHANNELS, find_channel
-    from satellite.simulator.windows import Cut, Fleet
 
     horizon = options.config.get("forecast_steps", DEFAULT_HORIZON)
     if not isinstance(horizon, int) or horizon < 1:
@@ -249,7 +249,7 @@ def make_plan(options: Options) -> Plan:
             time=options.time_column, value=options.value_column, device=options.device_column
         )
         speed = replay.parse_speed(options.speed)
-        found = replay.windows(replay.read(options.replay, columns), cut, speed=None if to_file else speed)
+        found = replay.readings(replay.read(options.replay, columns), cut, speed=None if to_file else speed)
         limit_s = options.duration_s
         if limit_s is not None:
             found = takewhile(lambda planned: planned[0] is None or planned[0] < limit_s, found)
@@ -270,7 +270,7 @@ def make_plan(options: Options) -> Plan:
     times = load.arrivals(load.Shape(options.load.value), rate, rng, burst=options.burst, day_s=options.day_s)
     due = load.bounded(times, duration_s=duration_s, count=count)
     # A file has no time of its own: it is written as fast as it can be.
-    return zip((None if to_file else due_s for due_s in due), fleet.windows(), strict=False)
+    return zip((None if to_file else due_s for due_s in due), fleet.readings(), strict=False)
 
 
 def make_sink(settings: Settings, options: Options, asked: Asked, summary: Summary) -> Sink:
@@ -378,7 +378,7 @@ def show(summary: Summary) -> RenderableType:
     found = summary.as_dict()
     table = Table.grid(padding=(0, 2))
     rate = f", {found['sent_per_s']:,.1f} a second" if found["sent_per_s"] else ""
-    table.add_row("sent", f"{summary.sent:,} in {summary.took_s:.1f} s{rate}")
+    table.add_row("sent", f"{summary.sent:,} in {summary.sending_s:.1f} s{rate}")
     table.add_row("accepted", f"{summary.accepted:,}")
     for name in ("rejected", "ended", "lost", "retried"):
         if found[name]:

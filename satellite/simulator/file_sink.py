@@ -17,9 +17,9 @@ from typing import IO, Any, Protocol, Self
 import numpy as np
 
 from satellite.errors import ConfigError
+from satellite.simulator.readings import Reading
 from satellite.simulator.series import Kind
 from satellite.simulator.sinks import Asked, Ending
-from satellite.simulator.windows import Window
 
 COLUMNS = ("timestamp", "device", "channel", "value", "anomaly")
 # Rows that a Parquet file gathers before it writes them.
@@ -27,7 +27,7 @@ GROUP = 50_000
 
 
 class _Writer(Protocol):
-    def write(self, number: int, window: Window) -> None: ...
+    def write(self, number: int, reading: Reading) -> None: ...
 
     def close(self) -> None: ...
 
@@ -37,7 +37,7 @@ class FileSink:
 
     Args:
         path: ends in `.jsonl`, `.csv` or `.parquet`.
-        asked: what is asked of every window; only JSONL holds it.
+        asked: what is asked of every reading; only JSONL holds it.
 
     Raises:
         ConfigError: it ends otherwise.
@@ -53,9 +53,9 @@ class FileSink:
             raise ConfigError(f"--output {path}: its name must end in {', '.join(kinds)}")
         self._path, self._open = path, kinds[path.suffix]
 
-    async def send(self, number: int, window: Window, accepted: Callable[[], None]) -> Ending:
-        """Writes one window."""
-        self._writer.write(number, window)
+    async def send(self, number: int, reading: Reading, accepted: Callable[[], None]) -> Ending:
+        """Writes one reading."""
+        self._writer.write(number, reading)
         accepted()
         return Ending(status="written")
 
@@ -72,15 +72,15 @@ class FileSink:
         self._writer.close()
 
 
-def rows(window: Window) -> list[tuple[float, float, str]]:
-    """What is new in a window: seconds since 1970, value, and the name of an anomaly. Gaps have none."""
-    fresh = slice(len(window.values) - window.fresh, None)
+def rows(reading: Reading) -> list[tuple[float, float, str]]:
+    """What is new in a reading: seconds since 1970, value, and the name of an anomaly. Gaps have none."""
+    fresh = slice(len(reading.values) - reading.fresh, None)
     return [
         (at_s, value, Kind(kind).label)
         for at_s, value, kind in zip(
-            window.times_s[fresh].tolist(),
-            window.values[fresh].tolist(),
-            window.kinds[fresh].tolist(),
+            reading.times_s[fresh].tolist(),
+            reading.values[fresh].tolist(),
+            reading.kinds[fresh].tolist(),
             strict=True,
         )
         if not np.isnan(value)
@@ -91,8 +91,8 @@ class _Jsonl:
     def __init__(self, path: Path, asked: Asked) -> None:
         self._file, self._asked = path.open("w", encoding="utf-8"), asked
 
-    def write(self, number: int, window: Window) -> None:
-        request = {"custom_id": f"{window.device}-{number}", **self._asked.body(window)}
+    def write(self, number: int, reading: Reading) -> None:
+        request = {"custom_id": f"{reading.device}-{number}", **self._asked.body(reading)}
         self._file.write(json.dumps(request, separators=(",", ":")) + "\n")
 
     def close(self) -> None:
@@ -105,10 +105,10 @@ class _Csv:
         self._writer = csv.writer(self._file, lineterminator="\n")
         self._writer.writerow(COLUMNS)
 
-    def write(self, number: int, window: Window) -> None:
-        for at_s, value, anomaly in rows(window):
+    def write(self, number: int, reading: Reading) -> None:
+        for at_s, value, anomaly in rows(reading):
             at = datetime.fromtimestamp(at_s, UTC).isoformat().replace("+00:00", "Z")
-            self._writer.writerow((at, window.device, window.channel, value, anomaly))
+            self._writer.writerow((at, reading.device, reading.channel, value, anomaly))
 
     def close(self) -> None:
         self._file.close()
@@ -123,10 +123,10 @@ class _Parquet:
         self._writer = pq.ParquetWriter(path, self._schema)
         self._rows: list[tuple[Any, ...]] = []
 
-    def write(self, number: int, window: Window) -> None:
+    def write(self, number: int, reading: Reading) -> None:
         self._rows += [
-            (datetime.fromtimestamp(at_s, UTC), window.device, window.channel, value, anomaly)
-            for at_s, value, anomaly in rows(window)
+            (datetime.fromtimestamp(at_s, UTC), reading.device, reading.channel, value, anomaly)
+            for at_s, value, anomaly in rows(reading)
         ]
         if len(self._rows) >= GROUP:
             self._flush()

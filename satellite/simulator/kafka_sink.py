@@ -15,8 +15,8 @@ from uuid import uuid4
 from satellite.errors import Unavailable
 from satellite.kafka.connect import Topics, client_options, connect
 from satellite.settings import Settings
+from satellite.simulator.readings import Reading
 from satellite.simulator.sinks import Asked, Ending
-from satellite.simulator.windows import Window
 
 RUN, NUMBER = "simulator_run", "simulator_number"
 POLL_MS = 200
@@ -31,7 +31,7 @@ class KafkaSink:
 
     Args:
         settings: where the brokers are.
-        asked: what is asked of every window.
+        asked: what is asked of every reading.
 
     Raises:
         ConfigError: Kafka is not configured.
@@ -46,15 +46,15 @@ class KafkaSink:
         self._stop = threading.Event()
         self._sender = ThreadPoolExecutor(1, thread_name_prefix="kafka-sink")  # one, so that order is kept
 
-    async def send(self, number: int, window: Window, accepted: Callable[[], None]) -> Ending:
+    async def send(self, number: int, reading: Reading, accepted: Callable[[], None]) -> Ending:
         """Produces a message, and waits for its result."""
         loop = asyncio.get_running_loop()
-        body = self._asked.body(window)
+        body = self._asked.body(reading)
         body["labels"] |= {RUN: self._run, NUMBER: str(number)}
         ending: asyncio.Future[Ending] = loop.create_future()
         self._waiting[str(number)] = ending
         try:
-            await self._produce(loop, window.device.encode(), json.dumps(body).encode())
+            await self._produce(loop, reading.device.encode(), json.dumps(body).encode())
             accepted()
             return await ending
         finally:

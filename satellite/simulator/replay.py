@@ -14,8 +14,8 @@ import numpy as np
 
 from satellite.errors import ConfigError
 from satellite.simulator.file_sink import load_parquet
+from satellite.simulator.readings import Cut, Reading
 from satellite.simulator.series import Floats, Kind, Kinds
-from satellite.simulator.windows import Cut, Window
 
 # A series with more holes than this times its rows is not laid on an even grid.
 MOST_HOLES = 4
@@ -95,30 +95,32 @@ def read(path: Path, columns: Columns) -> list[Recorded]:
     return [_even(device, channels[device], sorted(rows)) for device, rows in sorted(series.items())]
 
 
-def windows(
+def readings(
     recorded: list[Recorded], cut: Cut, *, speed: float | None
-) -> Iterator[tuple[float | None, Window]]:
-    """The windows of all devices in the order of time, and when each is due, in seconds from the first.
+) -> Iterator[tuple[float | None, Reading]]:
+    """The readings of all devices in the order of time, and when each is due, in seconds from the first.
 
     Args:
         recorded: what was measured.
-        cut: how long the windows are.
+        cut: how long the readings are.
         speed: seconds that pass in a second; None: nothing is due at a certain time.
     """
-    merged = heapq.merge(*(_windows(series, cut) for series in recorded), key=lambda found: found.times_s[-1])
+    merged = heapq.merge(
+        *(_readings(series, cut) for series in recorded), key=lambda found: found.times_s[-1]
+    )
     begin: float | None = None
-    for window in merged:
-        at = float(window.times_s[-1])
+    for reading in merged:
+        at = float(reading.times_s[-1])
         begin = at if begin is None else begin
-        yield None if speed is None else (at - begin) / speed, window
+        yield None if speed is None else (at - begin) / speed, reading
 
 
-def _windows(series: Recorded, cut: Cut) -> Iterator[Window]:
+def _readings(series: Recorded, cut: Cut) -> Iterator[Reading]:
     for end in range(cut.points, len(series.values) + 1, cut.stride):
         part = slice(end - cut.points, end)
         if np.isnan(series.values[part]).all():
             continue
-        yield Window(
+        yield Reading(
             device=series.device,
             channel=series.channel,
             times_s=series.times_s[part],

@@ -13,9 +13,9 @@ from collections.abc import Iterable
 from typing import Protocol
 
 from satellite.errors import SatelliteError
+from satellite.simulator.readings import Reading
 from satellite.simulator.sinks import Sink
 from satellite.simulator.summary import Summary
-from satellite.simulator.windows import Window
 
 # More than these are not kept open: a request due then is counted as not sent.
 MAX_OPEN = 10_000
@@ -64,7 +64,7 @@ class Run:
         self._bug: BaseException | None = None
         self._room = asyncio.Semaphore(UNPACED)
 
-    async def send_all(self, plan: Iterable[tuple[float | None, Window]], *, drain_s: float) -> None:
+    async def send_all(self, plan: Iterable[tuple[float | None, Reading]], *, drain_s: float) -> None:
         """Sends what is planned, and waits for its end. Cancelled, it lets go of what is open.
 
         Args:
@@ -73,7 +73,7 @@ class Run:
         """
         begin = self._clock.now()
         try:
-            for number, (due_s, window) in enumerate(plan):
+            for number, (due_s, reading) in enumerate(plan):
                 if self._bug is not None:
                     break
                 if due_s is None:
@@ -85,10 +85,10 @@ class Run:
                 if len(self._open) >= self._max_open:
                     self._summary.not_sent += 1
                     continue
-                task = asyncio.create_task(self._send(number, window, due, paced=due_s is not None))
+                task = asyncio.create_task(self._send(number, reading, due, paced=due_s is not None))
                 self._open.add(task)
                 task.add_done_callback(self._done)
-                self._summary.took_s = self._clock.now() - begin
+                self._summary.took_s = self._summary.sending_s = self._clock.now() - begin
             if self._open:
                 await asyncio.wait(self._open, timeout=drain_s)
         finally:
@@ -106,7 +106,7 @@ class Run:
             # What a system answers is counted; this is none of its doing.
             self._bug = self._bug or task.exception()
 
-    async def _send(self, number: int, window: Window, due: float, *, paced: bool) -> None:
+    async def _send(self, number: int, reading: Reading, due: float, *, paced: bool) -> None:
         summary, clock, accepted = self._summary, self._clock, False
 
         def accept() -> None:
@@ -114,10 +114,10 @@ class Run:
             accepted = True
             summary.note_accepted(clock.now() - due)
 
-        summary.note_sent(window, clock.now() - due)
+        summary.note_sent(reading, clock.now() - due)
         try:
-            ending = await self._sink.send(number, window, accept)
-            summary.note_ended(window, ending, clock.now() - due)
+            ending = await self._sink.send(number, reading, accept)
+            summary.note_ended(reading, ending, clock.now() - due)
         except SatelliteError as error:
             summary.note_failed(error.code, accepted=accepted)
         finally:

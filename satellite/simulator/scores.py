@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from satellite.simulator.readings import Reading
 from satellite.simulator.series import Floats
-from satellite.simulator.windows import Window
 
 
 @dataclass(slots=True)
@@ -25,15 +25,15 @@ class ForecastScore:
     absolute_last: float = 0.0
     symmetric_last: float = 0.0
 
-    def add(self, window: Window, forecast: list[float]) -> None:
+    def add(self, reading: Reading, forecast: list[float]) -> None:
         """Takes one forecast; what lies beyond the known truth does not count."""
-        length = min(len(forecast), len(window.truth))
-        truth = window.truth[:length]
+        length = min(len(forecast), len(reading.truth))
+        truth = reading.truth[:length]
         known = ~np.isnan(truth)
         if not known.any():
             return
         truth, told = truth[known], np.asarray(forecast[:length], np.float64)[known]
-        last = np.full(len(truth), window.points()[-1])
+        last = np.full(len(truth), reading.points()[-1])
         self.forecasts += 1
         self.points += len(truth)
         self.absolute += float(np.abs(told - truth).sum())
@@ -64,19 +64,19 @@ class ForecastScore:
 
 @dataclass(slots=True)
 class DetectionScore:
-    """Flagged points beside labelled ones. Points in gaps do not count, and each window counts for itself."""
+    """Flagged points beside labelled ones, in each reading. Points in gaps do not count."""
 
-    windows: int = 0
+    readings: int = 0
     hits: int = 0
     false_alarms: int = 0
     misses: int = 0
 
-    def add(self, window: Window, flagged: list[int]) -> None:
-        """Takes the places that a detector has flagged in one window."""
-        said = np.zeros(len(window.values), bool)
+    def add(self, reading: Reading, flagged: list[int]) -> None:
+        """Takes the places that a detector has flagged in one reading."""
+        said = np.zeros(len(reading.values), bool)
         said[[place for place in flagged if 0 <= place < len(said)]] = True
-        measured, odd = ~np.isnan(window.values), window.kinds > 0
-        self.windows += 1
+        measured, odd = ~np.isnan(reading.values), reading.kinds > 0
+        self.readings += 1
         self.hits += int((said & odd & measured).sum())
         self.false_alarms += int((said & ~odd & measured).sum())
         self.misses += int((~said & odd & measured).sum())
@@ -85,7 +85,7 @@ class DetectionScore:
         """Counts, and precision, recall and F1 from 0 to 1; None where there is nothing to divide by."""
         flagged, odd = self.hits + self.false_alarms, self.hits + self.misses
         return {
-            "windows": self.windows,
+            "readings": self.readings,
             "hits": self.hits,
             "false_alarms": self.false_alarms,
             "misses": self.misses,
@@ -102,12 +102,12 @@ class Scores:
     forecasts: dict[str, ForecastScore] = field(default_factory=dict[str, ForecastScore])
     detection: DetectionScore = field(default_factory=DetectionScore)
 
-    def add(self, window: Window, output: dict[str, Any]) -> None:
+    def add(self, reading: Reading, output: dict[str, Any]) -> None:
         """Takes one answer: a model with `forecast` forecasts, one with `anomalies` detects."""
         if isinstance(output.get("forecast"), list):
-            self.forecasts.setdefault(window.channel, ForecastScore()).add(window, output["forecast"])
+            self.forecasts.setdefault(reading.channel, ForecastScore()).add(reading, output["forecast"])
         if isinstance(output.get("anomalies"), list):
-            self.detection.add(window, output["anomalies"])
+            self.detection.add(reading, output["anomalies"])
 
     def as_dict(self) -> dict[str, Any]:
         """Of each kind that there was."""
@@ -119,7 +119,7 @@ class Scores:
                 "owa": sum(ratios) / len(ratios) if ratios else None,
                 "channels": dict(sorted(channels.items())),
             }
-        if self.detection.windows:
+        if self.detection.readings:
             found["detection"] = self.detection.as_dict()
         return found
 

@@ -16,8 +16,11 @@ from satellite.client.async_client import PREFIX
 from satellite.client.transport import HttpTransport, Transport
 from satellite.client.wire import RETRIED, Answer, Call, answer_error, to_error
 from satellite.errors import SatelliteError
-from satellite.simulator.windows import Window
+from satellite.simulator.readings import Reading
 
+# httpx looks at all connections of a client for every call: with a thousand open calls that takes longer than
+# the calls. So they are spread.
+CLIENTS = 16
 # A batch leaves when it is so large, or so old.
 BATCH = 100
 BATCH_WAIT_S = 0.1
@@ -38,7 +41,7 @@ class Ending:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Asked:
-    """What is asked of every window.
+    """What is asked of every reading.
 
     Attributes:
         model_name: which model.
@@ -50,24 +53,24 @@ class Asked:
     config: Mapping[str, Any]
     labels: Mapping[str, str]
 
-    def labels_of(self, window: Window) -> dict[str, str]:
+    def labels_of(self, reading: Reading) -> dict[str, str]:
         """The labels of its job."""
-        return {**self.labels, "device": window.device, "channel": window.channel}
+        return {**self.labels, "device": reading.device, "channel": reading.channel}
 
-    def body(self, window: Window) -> dict[str, Any]:
+    def body(self, reading: Reading) -> dict[str, Any]:
         """A request as the API takes it."""
         return {
             "model_name": self.model_name,
-            "data": window.points(),
+            "data": reading.points(),
             "config": dict(self.config),
-            "labels": self.labels_of(window),
+            "labels": self.labels_of(reading),
         }
 
 
 class Sink(Protocol):
     """Takes requests. Used in `async with`."""
 
-    async def send(self, number: int, window: Window, accepted: Callable[[], None]) -> Ending:
+    async def send(self, number: int, reading: Reading, accepted: Callable[[], None]) -> Ending:
         """Sends one request, calls `accepted` when it was accepted, and returns how it ended.
 
         Raises:
@@ -123,22 +126,26 @@ class RestSink:
 
     Args:
         url: base address.
-        asked: what is asked of every window.
+        asked: what is asked of every reading.
         retried: where calls that failed for a passing reason are counted.
         timeout_s: how long the client tries.
     """
 
     def __init__(self, url: str, asked: Asked, retried: Counter[str], *, timeout_s: float) -> None:
         self._asked = asked
-        self._client = AsyncClient(transport=CountingTransport(url, retried), timeout_s=timeout_s)
+        self._clients = [
+            AsyncClient(transport=CountingTransport(url, retried), timeout_s=timeout_s)
+            for _ in range(CLIENTS)
+        ]
 
-    async def send(self, number: int, window: Window, accepted: Callable[[], None]) -> Ending:
+    async def send(self, number: int, reading: Reading, accepted: Callable[[], None]) -> Ending:
         """Submits a job, and reads its result."""
         asked = self._asked
-        options: JobOptions = {"labels": asked.labels_of(window)}
-        job = await self._client.submit(asked.model_name, window.points(), job=options, **asked.config)
+        options: JobOptions = {"labels": asked.labels_of(reading)}
+        client = self._clients[number % CLIENTS]
+        job = await client.submit(asked.model_name, reading.points(), job=options, **asked.config)
         accepted()
-        return _ending(await self._client.result(job, wait_s=None))
+        return _ending(await client.result(job, wait_s=None))
 
     async def __aenter__(self) -> Self:
         return self
@@ -146,16 +153,18 @@ class RestSink:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        await self._client.close()
+        for client in self._clients:
+            await client.close()
 
 
 class PredictSink(RestSink):
     """Asks for the answer at once; nothing is stored."""
 
-    async def send(self, number: int, window: Window, accepted: Callable[[], None]) -> Ending:
+    async def send(self, number: int, reading: Reading, accepted: Callable[[], None]) -> Ending:
         """Predicts. What is answered was accepted."""
         asked = self._asked
-        result = await self._client.predict(asked.model_name, window.points(), **asked.config)
+        client = self._clients[number % CLIENTS]
+        result = await client.predict(asked.model_name, reading.points(), **asked.config)
         accepted()
         return _ending(result)
 
@@ -166,11 +175,11 @@ class BatchSink(RestSink):
     _gathered: list[tuple[dict[str, Any], asyncio.Future[UUID]]]
     _timer: asyncio.TimerHandle | None = None
 
-    async def send(self, number: int, window: Window, accepted: Callable[[], None]) -> Ending:
+    async def send(self, number: int, reading: Reading, accepted: Callable[[], None]) -> Ending:
         """Submits a job with others, and reads its result."""
-        job_id = await self._submit(self._asked.body(window))
+        job_id = await self._submit(self._asked.body(reading))
         accepted()
-        return _ending(await self._client.result(job_id, wait_s=None))
+        return _ending(await self._clients[number % CLIENTS].result(job_id, wait_s=None))
 
     async def __aenter__(self) -> Self:
         self._gathered, self._calls = [], set[asyncio.Task[None]]()
@@ -209,7 +218,7 @@ class BatchSink(RestSink):
     async def _call(self, gathered: list[tuple[dict[str, Any], asyncio.Future[UUID]]]) -> None:
         verdicts = [verdict for _, verdict in gathered]
         try:
-            answer = await self._client.request(
+            answer = await self._clients[0].request(
                 "POST", f"{PREFIX}/inference/batch", body={"items": [body for body, _ in gathered]}
             )
         except SatelliteError as error:

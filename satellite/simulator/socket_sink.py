@@ -14,8 +14,8 @@ from uuid import uuid4
 
 from satellite.client.wire import Json, to_error
 from satellite.errors import SatelliteError, Unavailable
+from satellite.simulator.readings import Reading
 from satellite.simulator.sinks import Asked, Ending
-from satellite.simulator.windows import Window
 from satellite.status import JobStatus
 
 # A socket may watch 1,000 jobs.
@@ -44,7 +44,7 @@ class SocketSink:
 
     Args:
         url: base address of the API.
-        asked: what is asked of every window.
+        asked: what is asked of every reading.
         retried: where breaks are counted, as `socket_closed`.
     """
 
@@ -57,12 +57,12 @@ class SocketSink:
         self._room = asyncio.Semaphore(MAX_OPEN)
         self._socket: Any = None
 
-    async def send(self, number: int, window: Window, accepted: Callable[[], None]) -> Ending:
+    async def send(self, number: int, reading: Reading, accepted: Callable[[], None]) -> Ending:
         """Submits a job, and waits for its last event. Waits first while 900 are open."""
         ref = str(number)
         async with self._room:
             ending: asyncio.Future[Ending] = asyncio.get_running_loop().create_future()
-            body = self._asked.body(window) | {"idempotency_key": str(uuid4())}
+            body = self._asked.body(reading) | {"idempotency_key": str(uuid4())}
             waiting = self._waiting[ref] = _Waiting(body=body, accepted=accepted, ending=ending)
             try:
                 if self._socket is not None:

@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
+from satellite.simulator.readings import Reading
 from satellite.simulator.scores import Scores
 from satellite.simulator.sinks import Ending
-from satellite.simulator.windows import Window
 
 PERCENTILES = (50, 90, 99)
 
@@ -43,12 +43,13 @@ class Summary:
         self.retried = Counter[str]()  # calls that failed for a passing reason, by code
         self.scores = Scores()
         self.late_s, self.submit_s, self.end_to_end_s = array("d"), array("d"), array("d")
-        self.took_s = 0.0
+        self.sending_s = 0.0  # until the last request left
+        self.took_s = 0.0  # until the last answer came
 
-    def note_sent(self, window: Window, late_s: float) -> None:
+    def note_sent(self, reading: Reading, late_s: float) -> None:
         """A request has left, so long after it was due."""
         self.sent += 1
-        self.gap_points += window.missing
+        self.gap_points += reading.missing
         self.late_s.append(late_s)
 
     def note_accepted(self, after_s: float) -> None:
@@ -60,12 +61,12 @@ class Summary:
         """It was not accepted, or what became of it could not be read."""
         (self.lost if accepted else self.rejected)[code] += 1
 
-    def note_ended(self, window: Window, ending: Ending, after_s: float) -> None:
+    def note_ended(self, reading: Reading, ending: Ending, after_s: float) -> None:
         """It has ended, so long after it was due."""
         self.ended[ending.status] += 1
         self.end_to_end_s.append(after_s)
         if ending.output is not None:
-            self.scores.add(window, ending.output)
+            self.scores.add(reading, ending.output)
 
     @property
     def unanswered(self) -> int:
@@ -80,9 +81,10 @@ class Summary:
     def as_dict(self) -> dict[str, Any]:
         """All of it, for programs."""
         return {
+            "sending_s": self.sending_s,
             "took_s": self.took_s,
             "sent": self.sent,
-            "sent_per_s": self.sent / self.took_s if self.took_s else None,
+            "sent_per_s": self.sent / self.sending_s if self.sending_s else None,
             "not_sent": self.not_sent,
             "accepted": self.accepted,
             "rejected": dict(sorted(self.rejected.items())),

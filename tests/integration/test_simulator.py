@@ -66,22 +66,22 @@ async def run(node, **changes):
 def expected_error(count=40):
     """Of moving_average, from the same plan without a system."""
     absolute, points = {}, {}
-    for _, window in command.make_plan(options(count=count)):
-        told = np.mean(window.points()[-8:])
-        name = window.channel
-        absolute[name] = absolute.get(name, 0) + np.abs(window.truth - told).sum()
-        points[name] = points.get(name, 0) + len(window.truth)
+    for _, reading in command.make_plan(options(count=count)):
+        told = np.mean(reading.points()[-8:])
+        name = reading.channel
+        absolute[name] = absolute.get(name, 0) + np.abs(reading.truth - told).sum()
+        points[name] = points.get(name, 0) + len(reading.truth)
     return {name: total / points[name] for name, total in absolute.items()}
 
 
 @pytest.mark.parametrize("to", ["submit", "predict", "batch", "ws"])
-async def test_every_way_brings_each_window_its_own_answer(shared, to):
+async def test_every_way_brings_each_reading_its_own_answer(shared, to):
     found = await run(shared, to=command.To(to))
     assert (found["sent"], found["accepted"], found["ended"]) == (40, 40, {"succeeded": 40})
     assert not (found["rejected"] or found["lost"] or found["retried"] or found["unanswered"])
     assert found["took_s"] > 39 / 200
     assert found["submit_s"]["p50"] <= found["end_to_end_s"]["p50"] < 5
-    # The error is that of these windows and their truths: an answer for another one would show.
+    # The error is that of these readings and their truths: an answer for another one would show.
     errors = {name: score["mae"] for name, score in found["forecast"]["channels"].items()}
     assert errors == pytest.approx(expected_error())
 

@@ -10,12 +10,12 @@ from satellite.cli.simulate import check_local
 from satellite.errors import ConfigError, QueueFull
 from satellite.simulator import replay
 from satellite.simulator.load import Shape, arrivals, bounded, parse_rate
+from satellite.simulator.readings import Cut, Fleet, Reading
 from satellite.simulator.run import UNPACED, Run
 from satellite.simulator.scores import DetectionScore, ForecastScore
 from satellite.simulator.series import BLOCK, CHANNELS, Device, Kind
 from satellite.simulator.sinks import Ending
 from satellite.simulator.summary import Summary, percentiles
-from satellite.simulator.windows import Cut, Fleet, Window
 
 CUT = Cut(points=64, stride=5, horizon=4)
 
@@ -24,8 +24,8 @@ def device(name="sensor", number=0, **options):
     return Device(number, CHANNELS[name], **{"seed": 7, **options})
 
 
-def window_of(values, truth=(), kinds=None):
-    return Window(
+def reading_of(values, truth=(), kinds=None):
+    return Reading(
         device="d",
         channel="c",
         times_s=np.arange(len(values), dtype=float),
@@ -85,7 +85,7 @@ def test_a_gap_is_a_straight_line_when_it_is_sent():
     assert 0.02 < np.isnan(values).mean() < 0.2
     np.testing.assert_array_equal(values[~np.isnan(values)], clean[~np.isnan(values)])
     nan = float("nan")
-    assert window_of([nan, 1, nan, nan, 4, nan]).points() == [1, 1, 2, 3, 4, 4]
+    assert reading_of([nan, 1, nan, nan, 4, nan]).points() == [1, 1, 2, 3, 4, 4]
 
 
 def test_the_sun_charges_the_battery_and_warms_the_panel():
@@ -109,8 +109,8 @@ def test_devices_take_turns_and_go_on_where_they_were():
         anomaly_every=0,
         gap_every=0,
     )
-    found = list(itertools.islice(fleet.windows(), 6))
-    assert [window.device[-1] for window in found] == list("012012")
+    found = list(itertools.islice(fleet.readings(), 6))
+    assert [reading.device[-1] for reading in found] == list("012012")
     first, again = found[0], found[3]
     np.testing.assert_array_equal(first.values[5:], again.values[:-5])
     np.testing.assert_array_equal(first.truth, again.values[-5:-1])
@@ -160,7 +160,7 @@ def test_percentiles_are_values_that_were_measured():
 
 def test_forecasts_are_measured_by_the_last_value():
     score = ForecastScore()
-    score.add(window_of([1, 2], truth=[4, float("nan"), 6]), [3, 99, 6, 99])
+    score.add(reading_of([1, 2], truth=[4, float("nan"), 6]), [3, 99, 6, 99])
     found = score.as_dict()
     assert found["mae"] == 0.5  # (1 + 0) / 2, where the last value has (2 + 4) / 2
     assert found["smape"] == pytest.approx(100 / 7)
@@ -171,7 +171,7 @@ def test_forecasts_are_measured_by_the_last_value():
 def test_flags_are_measured_by_the_labels():
     score = DetectionScore()
     values = [0, 0, 9, 9, float("nan"), 0]
-    score.add(window_of(values, kinds=[0, 0, 1, 1, 1, 0]), [1, 2, 4, 77])
+    score.add(reading_of(values, kinds=[0, 0, 1, 1, 1, 0]), [1, 2, 4, 77])
     found = score.as_dict()
     assert (found["hits"], found["false_alarms"], found["misses"]) == (1, 1, 1)
     assert (found["precision"], found["recall"], found["f1"]) == (0.5, 0.5, 0.5)
@@ -199,7 +199,7 @@ class Recorder:
         self.gate.set()
         self.most = self.open = 0
 
-    async def send(self, number, window, accepted):
+    async def send(self, number, reading, accepted):
         self.calls.append((number, self.clock.now() - 100))
         self.open += 1
         self.most = max(self.most, self.open)
@@ -223,7 +223,7 @@ def minutes(count):
 
 async def test_a_replay_keeps_its_pace(tmp_path):
     recorded = replay.read(csv_of(tmp_path / "a.csv", minutes(20)), replay.Columns())
-    plan = replay.windows(recorded, Cut(points=8, stride=3, horizon=2), speed=60)
+    plan = replay.readings(recorded, Cut(points=8, stride=3, horizon=2), speed=60)
     clock, summary = Clock(), Summary()
     sink = Recorder(clock)
     await Run(sink, summary, clock).send_all(plan, drain_s=1)
@@ -233,7 +233,7 @@ async def test_a_replay_keeps_its_pace(tmp_path):
 
 async def test_latencies_count_from_the_moment_a_request_was_due():
     clock, summary = Clock(lag=0.25), Summary()
-    plan = [(due, window_of([1, 2])) for due in (0, 0, 0, 0)]
+    plan = [(due, reading_of([1, 2])) for due in (0, 0, 0, 0)]
     await Run(Recorder(clock), summary, clock).send_all(plan, drain_s=1)
     assert max(summary.late_s) == 1.0
     assert summary.as_dict()["end_to_end_s"]["max"] >= 1.0
@@ -243,7 +243,7 @@ async def test_a_stuck_system_holds_nothing_back():
     clock, summary = Clock(), Summary()
     sink = Recorder(clock)
     sink.gate.clear()
-    plan = [(due, window_of([1, 2])) for due in range(6)]
+    plan = [(due, reading_of([1, 2])) for due in range(6)]
     await Run(sink, summary, clock, max_open=4).send_all(plan, drain_s=0)
     assert [due for _, due in sink.calls] == [0, 1, 2, 3]
     assert (summary.sent, summary.not_sent, summary.unanswered, summary.took_s) == (4, 2, 4, 5)
@@ -252,7 +252,7 @@ async def test_a_stuck_system_holds_nothing_back():
 async def test_without_a_pace_so_many_are_open_at_a_time():
     clock, summary = Clock(), Summary()
     sink = Recorder(clock)
-    await Run(sink, summary, clock).send_all(((None, window_of([1, 2])) for _ in range(200)), drain_s=5)
+    await Run(sink, summary, clock).send_all(((None, reading_of([1, 2])) for _ in range(200)), drain_s=5)
     assert summary.sent == 200 and 1 < sink.most <= UNPACED
 
 
@@ -308,10 +308,10 @@ def test_nothing_leaves_this_machine_unasked():
 def test_the_summary_leaves_nothing_out():
     summary = Summary()
     for number in range(5):
-        summary.note_sent(window_of([1, 2]), 0.0)
+        summary.note_sent(reading_of([1, 2]), 0.0)
         if number < 3:
             summary.note_accepted(0.1)
-    summary.note_ended(window_of([1, 2]), Ending(status="failed"), 0.2)
+    summary.note_ended(reading_of([1, 2]), Ending(status="failed"), 0.2)
     summary.note_failed("unavailable", accepted=True)
     summary.note_failed("queue_full", accepted=False)
     found = summary.as_dict()

@@ -1,4 +1,4 @@
-"""Windows: the last points of a device, which are one request, and what comes after them."""
+"""Readings: the last points of a device, which are one request, and what comes after them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from satellite.simulator.series import EPOCH_S, Channel, Device, Floats, Kinds
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Window:
+class Reading:
     """What a device sends at one time.
 
     Attributes:
@@ -21,7 +21,7 @@ class Window:
         values: as they were measured; NaN in a gap.
         kinds: what each point is: see `series.Kind`.
         truth: the values that come next, which the device knows only later; NaN where there are none.
-        fresh: so many of the last points are new since the device's last window.
+        fresh: so many of the last points are new since the device's last reading.
     """
 
     device: str
@@ -49,12 +49,12 @@ class Window:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cut:
-    """How series are cut into windows.
+    """How series are cut into readings.
 
     Attributes:
-        points: of a window.
-        stride: points by which the next window of a device is later.
-        horizon: points after a window that its forecast is compared with.
+        points: of a reading.
+        stride: points by which the next reading of a device is later.
+        horizon: points after a reading that its forecast is compared with.
     """
 
     points: int
@@ -68,7 +68,7 @@ class Fleet:
     Args:
         channels: what they measure; each device the next of them.
         devices: how many.
-        cut: how long the windows are.
+        cut: how long the readings are.
         seed, anomaly_every, gap_every: see `Device`.
     """
 
@@ -94,15 +94,15 @@ class Fleet:
             for number in range(devices)
         ]
 
-    def windows(self) -> Iterator[Window]:
-        """Windows without end: the first of each device, the second of each, and so on."""
+    def readings(self) -> Iterator[Reading]:
+        """Readings without end: the first of each device, the second of each, and so on."""
         cut, turn = self._cut, 0
         while True:
             for device in self.devices:
                 begin = turn * cut.stride
                 values, kinds = device.read(begin, cut.points + cut.horizon)
                 step_s = device.channel.step_s
-                yield Window(
+                yield Reading(
                     device=device.name,
                     channel=device.channel.name,
                     times_s=EPOCH_S + step_s * np.arange(begin, begin + cut.points, dtype=np.float64),
