@@ -64,6 +64,14 @@ def test_a_series_repeats_itself_after_its_period(name):
     assert again > 0.5
 
 
+def test_every_device_has_its_own_phase():
+    length = 10 * CHANNELS["temperature"].period
+    phases = [
+        np.angle(np.fft.rfft(device("temperature", number).read(0, length)[0])[10]) for number in range(12)
+    ]
+    assert np.abs(np.mean(np.exp(1j * np.array(phases)))) < 0.6  # 1: all have the same
+
+
 def test_labels_mark_exactly_what_an_anomaly_has_changed():
     clean, none = device().read(0, 30 * BLOCK)
     odd, kinds = device(anomaly_every=150).read(0, 30 * BLOCK)
@@ -92,7 +100,9 @@ def test_the_sun_charges_the_battery_and_warms_the_panel():
     for name in ("battery_voltage", "temperature"):
         channel = CHANNELS[name]
         orbit = channel.shape(np.arange(0.0, 2 * channel.period))
-        assert np.abs(np.diff(orbit)).max() < 0.15 * np.ptp(orbit)  # no jump, not even where an orbit ends
+        for edge in (channel.period, 0.63 * channel.period):  # no jump where an orbit or its day ends
+            before, after = channel.shape(np.array([edge - 1e-6, edge + 1e-6]))
+            assert before == pytest.approx(after, abs=1e-4)
         assert np.argmax(orbit[: channel.period]) == pytest.approx(0.63 * channel.period, abs=1)
     angles = CHANNELS["attitude_error"].shape(np.arange(95.0))
     assert angles.min() >= 0 and angles.max() < 2
@@ -170,8 +180,8 @@ def test_forecasts_are_measured_by_the_last_value():
 
 def test_flags_are_measured_by_the_labels():
     score = DetectionScore()
-    values = [0, 0, 9, 9, float("nan"), 0]
-    score.add(reading_of(values, kinds=[0, 0, 1, 1, 1, 0]), [1, 2, 4, 77])
+    values = [0, 0, 9, 9, float("nan"), float("nan")]
+    score.add(reading_of(values, kinds=[0, 0, 1, 1, 1, 1]), [1, 2, 4, 77])
     found = score.as_dict()
     assert (found["hits"], found["false_alarms"], found["misses"]) == (1, 1, 1)
     assert (found["precision"], found["recall"], found["f1"]) == (0.5, 0.5, 0.5)
