@@ -71,6 +71,7 @@ class Options:
     to: To
     model: str
     config: dict[str, Any]
+    sockets: int
     output: Path | None
     channels: list[str]
     devices: int
@@ -103,6 +104,7 @@ def simulate(
     config: Annotated[
         list[str] | None, typer.Option("--config", help="A model setting, `key=value`; may be repeated.")
     ] = None,
+    sockets: Annotated[int, typer.Option(min=1, max=100, help="With --to ws: so many take turns.")] = 1,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="With --to file: x.jsonl, x.csv or x.parquet.")
     ] = None,
@@ -157,6 +159,7 @@ def simulate(
             to=to,
             model=model,
             config=parse_config(config or []),
+            sockets=sockets,
             output=output,
             channels=channel or [],
             devices=devices,
@@ -301,7 +304,7 @@ def make_sink(settings: Settings, options: Options, asked: Asked, summary: Summa
     if options.to is To.WEBSOCKET:
         from satellite.simulator.socket_sink import SocketSink
 
-        return SocketSink(url, asked, summary.retried)
+        return SocketSink(url, asked, summary.retried, sockets=options.sockets)
     kinds = {To.SUBMIT: sinks.RestSink, To.PREDICT: sinks.PredictSink, To.BATCH: sinks.BatchSink}
     return kinds[options.to](url, asked, summary.retried, timeout_s=options.timeout_s)
 

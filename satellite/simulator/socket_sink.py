@@ -1,4 +1,4 @@
-"""Submits over one WebSocket, which tells the results by itself."""
+"""Submits over WebSockets, which tell the results by themselves."""
 
 from __future__ import annotations
 
@@ -40,13 +40,36 @@ class _Waiting:
 
 
 class SocketSink:
-    """One socket. If it breaks, it is opened again, and told of all that is open.
+    """Sockets that take turns: over one, the system takes one submit after the other.
 
     Args:
         url: base address of the API.
         asked: what is asked of every reading.
         retried: where breaks are counted, as `socket_closed`.
+        sockets: how many.
     """
+
+    def __init__(self, url: str, asked: Asked, retried: Counter[str], *, sockets: int = 1) -> None:
+        self._sockets = [_Socket(url, asked, retried) for _ in range(sockets)]
+
+    async def send(self, number: int, reading: Reading, accepted: Callable[[], None]) -> Ending:
+        """Submits a job, and waits for its last event. Waits first while its socket has 900 open."""
+        return await self._sockets[number % len(self._sockets)].send(number, reading, accepted)
+
+    async def __aenter__(self) -> Self:
+        for socket in self._sockets:
+            socket.open()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for socket in self._sockets:
+            await socket.close()
+
+
+class _Socket:
+    """One socket. If it breaks, it is opened again, and told of all that is open."""
 
     def __init__(self, url: str, asked: Asked, retried: Counter[str]) -> None:
         self._url = f"ws{url.removeprefix('http').rstrip('/')}/api/v1/ws"
@@ -58,7 +81,6 @@ class SocketSink:
         self._socket: Any = None
 
     async def send(self, number: int, reading: Reading, accepted: Callable[[], None]) -> Ending:
-        """Submits a job, and waits for its last event. Waits first while 900 are open."""
         ref = str(number)
         async with self._room:
             ending: asyncio.Future[Ending] = asyncio.get_running_loop().create_future()
@@ -75,13 +97,10 @@ class SocketSink:
                 del self._waiting[ref]
                 self._jobs.pop(waiting.job_id or "", None)
 
-    async def __aenter__(self) -> Self:
+    def open(self) -> None:
         self._reader = asyncio.create_task(self._read())
-        return self
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    async def close(self) -> None:
         self._reader.cancel()
         await asyncio.gather(self._reader, return_exceptions=True)
 

@@ -28,6 +28,7 @@ DEFAULTS = command.Options(
     to=command.To.SUBMIT,
     model=MODEL,
     config={"forecast_steps": 3},
+    sockets=2,
     output=None,
     channels=[],
     devices=4,
