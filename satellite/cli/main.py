@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 from satellite.cli.console import console, foreseen_errors, load_settings, print_json
+from satellite.cli.simulate import simulate
 
 app = typer.Typer(
     help="Satellite: durable AI inference on Ray Serve.",
@@ -307,6 +308,9 @@ def batch(
         from satellite.cli import batch as action
 
         action.run(load_settings(), file, output, model=model, concurrency=concurrency, as_json=as_json)
+
+
+app.command()(simulate)
 
 
 @app.command()

@@ -11,6 +11,7 @@ from kafka import KafkaConsumer, KafkaProducer
 from typer.testing import CliRunner
 
 from satellite.catalog import Catalog, CatalogEntry
+from satellite.cli import simulate
 from satellite.cli.main import app
 from satellite.config import ModelConfig
 from satellite.events import EventHub
@@ -25,6 +26,7 @@ from satellite.store import Store
 
 from .conftest import MODEL, serve
 from .helpers import eventually, job_body
+from .test_simulator import options
 
 PARTITIONS = 2
 
@@ -293,3 +295,16 @@ async def test_brokers_that_are_away_at_the_start_are_waited_for(line, db):
         if line.broker.process.poll() is not None:
             line.broker.start()
     assert await jobs(db) == 1
+
+
+async def test_the_simulator_reads_the_results_of_its_own_messages(line):
+    line.send(job_body())  # another's
+    async with serve(line.database_url, line.redis_url), line.bridge():
+        for config, ended in (
+            ({"forecast_steps": 3}, {"succeeded": 20}),
+            ({"window": 0}, {"rejected (invalid_request)": 20}),
+        ):
+            asked = options(to=simulate.To.KAFKA, count=20, config=config)
+            summary, _ = await simulate.run(line.settings, asked)
+            assert (summary.sent, summary.accepted, summary.ended) == (20, 20, ended)
+            assert len(summary.scores.forecasts) == 4 * ("forecast_steps" in config)
