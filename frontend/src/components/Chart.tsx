@@ -99,10 +99,11 @@ export function Chart(props: ChartProps) {
         scales: {
           x: {
             time,
-            range: (_plot, low, high) => [
-              Math.min(low ?? 0, (high ?? 0) - (minSpan ?? 0)),
-              high ?? 1,
-            ],
+            range: (_plot, low, high) => {
+              // With no value yet the axis ends now.
+              const end = high ?? (time ? Date.now() / 1000 : 1);
+              return [Math.min(low ?? end - 1, end - (minSpan ?? 0)), end];
+            },
           },
           y: {
             range: (_plot, low, high) => [

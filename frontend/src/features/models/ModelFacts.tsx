@@ -6,6 +6,9 @@ import { useFormat } from "@/i18n/format";
 import type { LiveModel } from "./live";
 import { deployed } from "./settings";
 
+/** What Ray Serve aims at where a model's config says nothing. */
+const SERVES_TARGET = 2;
+
 /** How a model is deployed, and how it does. */
 export function ModelFacts({ model }: { model: LiveModel }) {
   const { t } = useTranslation("models");
@@ -53,7 +56,13 @@ export function ModelFacts({ model }: { model: LiveModel }) {
     [
       t("facts.autoscaling"),
       minReplicas !== null && maxReplicas !== null
-        ? t("facts.scale", { min: minReplicas, max: maxReplicas, target: target ?? "–" })
+        ? minReplicas === maxReplicas
+          ? t("facts.fixed", { count: minReplicas })
+          : t("facts.scale", {
+              min: minReplicas,
+              max: maxReplicas,
+              target: target ?? SERVES_TARGET,
+            })
         : null,
     ],
     [
