@@ -21,6 +21,16 @@ export interface ChartSeries {
   bandTo?: string;
 }
 
+/** The values with none on either side: a line alone would not show them. */
+const lonePoints: uPlot.Series.Points.Filter = (plot, seriesIndex) => {
+  const values = plot.data[seriesIndex] ?? [];
+  const found: number[] = [];
+  for (let index = 0; index < values.length; index++)
+    if (values[index] != null && values[index - 1] == null && values[index + 1] == null)
+      found.push(index);
+  return found;
+};
+
 interface ChartProps {
   title: string;
   /** Times in s since 1970 (`time`), or plain numbers, rising. */
@@ -136,7 +146,9 @@ export function Chart(props: ChartProps) {
               show: !latest.current.hidden.has(one.label),
               stroke,
               width: one.points ? 0 : 1.5,
-              points: { show: one.points ?? false, size: 8, fill: stroke },
+              points: one.points
+                ? { show: true, size: 8, fill: stroke }
+                : { show: true, size: 4, width: 0, fill: stroke, filter: lonePoints },
               ...(one.dashed ? { dash: [5, 4] } : {}),
               ...(one.filled ? { fill: `${stroke}22` } : {}),
             };
