@@ -56,6 +56,7 @@ class Outbox:
         self._grown = asyncio.Event()
         self._asked = asyncio.Event()
         self._housekeeping_due = 0.0  # monotonic seconds
+        self._closing = False
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
@@ -73,6 +74,7 @@ class Outbox:
 
     async def close(self) -> None:
         """Stop; what is not in the outbox yet is found by whoever runs next."""
+        self._closing = True  # a cancellation can be lost, in a query that ends at the same moment
         if self._task is not None:
             self._task.cancel()
             with contextlib.suppress(asyncio.CancelledError):
@@ -80,7 +82,7 @@ class Outbox:
 
     async def _run(self) -> None:
         delays = iter(RETRY_S)
-        while True:
+        while not self._closing:
             self._grown.clear()
             self._asked.clear()
             wanted = True

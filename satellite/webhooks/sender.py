@@ -69,6 +69,7 @@ class Sender:
         self._busy: Counter[str] = Counter()
         self._sending: set[asyncio.Task[None]] = set()
         self._due = asyncio.Event()
+        self._closing = False
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
@@ -81,6 +82,7 @@ class Sender:
 
     async def close(self) -> None:
         """Take nothing new, and wait for what is being sent."""
+        self._closing = True  # a cancellation can be lost, in a query that ends at the same moment
         if self._task is not None:
             self._task.cancel()
             with contextlib.suppress(asyncio.CancelledError):
@@ -89,7 +91,7 @@ class Sender:
             await asyncio.wait(set(self._sending))
 
     async def _run(self) -> None:
-        while True:
+        while not self._closing:
             self._due.clear()
             wait_s = POLL_S
             try:

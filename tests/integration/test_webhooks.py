@@ -494,15 +494,15 @@ async def test_the_commands_show_add_and_remove_what_there_is(sender, capsys):
         return capsys.readouterr().out
 
     async with receiving() as receiver:
-        added = await run(commands.add, receiver.url(), events=["job.succeeded"], model=MODEL)
+        added = await run(commands.add, receiver.url(), events=["job.succeeded"], model=MODEL, as_json=False)
         hook_id, secret = added.split()[:2]
         assert secret.startswith("whsec_")
         (hook,) = json.loads(await run(commands.list_endpoints, as_json=True))
         assert (hook["id"], hook["events"], hook["model_name"]) == (hook_id, ["job.succeeded"], MODEL)
         assert receiver.url() in await run(commands.list_endpoints, as_json=False)
-        delivery_id = (await run(commands.test, hook_id)).strip()
+        delivery_id = json.loads(await run(commands.test, hook_id, as_json=True))["id"]
         await delivered(sender, hook)
-        await run(commands.redeliver, hook_id, delivery_id)
+        await run(commands.redeliver, hook_id, delivery_id, as_json=False)
         await eventually(lambda: receiver.ids == [f"msg_{delivery_id}"] * 2)
         await delivered(sender, hook)
         shown = {"status": "delivered", "limit": 5}
