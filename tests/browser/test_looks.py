@@ -1,0 +1,131 @@
+"""How the page looks, to everybody: on a phone, in Korean, in the dark, to a screen reader, below a path."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import expect
+
+from satellite.cli.ray_head import free_ports
+from satellite.settings import REPO_ROOT
+from tests.nginx import Nginx
+
+from .conftest import PHONE
+
+MODEL = "moving_average"
+# Of each place: its name in pictures, and what is there once its data is.
+PLACES = {
+    "": ("overview", f"button:has-text('{MODEL}')"),
+    "playground": ("playground", "canvas"),
+    "jobs": ("jobs", "[role=grid] a"),
+    "dead-letters": ("dead-letters", "h1"),
+    "models": ("models", f"h2:has-text('{MODEL}')"),
+    f"models/{MODEL}": ("model", f"h1:has-text('{MODEL}')"),
+}
+# Scrolls sideways: the page itself, not a table in it.
+TOO_WIDE = "() => document.documentElement.scrollWidth - document.documentElement.clientWidth"
+IN_SIGHT_S = 5  # of a machine with two cores on which a whole system runs
+
+
+def texts(language):
+    """Every text of a language."""
+    found = set()
+
+    def collect(value):
+        for one in value.values():
+            collect(one) if isinstance(one, dict) else found.add(one)
+
+    for file in (REPO_ROOT / "frontend/src/i18n" / language).glob("*.json"):
+        collect(json.loads(file.read_text()))
+    return found
+
+
+@pytest.fixture
+def one_job(submit):
+    return submit()
+
+
+def test_on_a_phone_in_korean_in_the_dark(visit, one_job, load, picture):
+    # What is the same in both, such as JSON or p95, is Korean enough.
+    english = texts("en") - texts("ko")
+    one = visit(viewport=PHONE, locale="ko-KR", color_scheme="dark", has_touch=True, is_mobile=True)
+    page = one.page
+    for place, (name, there) in {**PLACES, f"jobs/{one_job}": ("job", "h1")}.items():
+        one.open(place)
+        expect(page.locator(there).first).to_be_visible()
+        page.wait_for_load_state("networkidle")
+        assert page.evaluate(TOO_WIDE) == 0, place
+        lines = {line.strip() for line in page.locator("body").inner_text().splitlines()}
+        assert lines & english == set(), place
+        expect(page.get_by_role("heading", level=1)).to_be_visible()
+        picture(page, f"{name}-phone-ko")
+    html = page.locator("html")
+    expect(html).to_have_attribute("data-mantine-color-scheme", "dark")
+    expect(html).to_have_attribute("lang", "ko")
+    page.get_by_role("button", name="메뉴").click()
+    expect(page.get_by_role("link", name="데드 레터")).to_be_visible()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_nothing_serious(visit, axe, one_job, load, picture, scheme):
+    # The page's policy lets no script in from elsewhere: here it must.
+    one = visit(color_scheme=scheme, bypass_csp=True)
+    page = one.page
+    found = []
+    for place, (name, there) in {**PLACES, f"jobs/{one_job}": ("job", "h1")}.items():
+        one.open(place)
+        expect(page.locator(there).first).to_be_visible()
+        page.wait_for_load_state("networkidle")
+        picture(page, f"{name}-{scheme}")
+        if not page.evaluate("'axe' in window"):
+            page.add_script_tag(path=axe)
+        violations = page.evaluate("axe.run().then(({ violations }) => violations)")
+        found += [
+            f"{place}: {rule['id']}: {rule['help']}: {node['target']}: {node['failureSummary']}"
+            for rule in violations
+            if rule["impact"] in ("serious", "critical")
+            for node in rule["nodes"]
+        ]
+    assert found == []
+
+
+def test_the_first_look_is_quick(visit, submit, capsys):
+    submit()
+    lines = []
+    for place, (name, there) in PLACES.items():
+        one = visit()  # a context of its own: nothing is cached
+        one.page.goto(f"{one.url}/#/{place}", wait_until="commit")
+        # The page's clock begins with the navigation.
+        one.page.locator(there).first.wait_for()
+        seen_ms = one.page.evaluate("performance.now()")
+        sent = one.page.evaluate(
+            """performance.getEntriesByType("resource").filter(({ name }) => /assets|scheme/.test(name))
+                .reduce((sum, { transferSize }) => sum + transferSize, 0)"""
+        )
+        lines.append(
+            f"{name:14} in sight after {seen_ms:5.0f} ms, {sent / 1000:5.0f} kB of scripts and styles"
+        )
+        assert seen_ms < IN_SIGHT_S * 1000
+    with capsys.disabled():
+        print("", *lines, sep="\n")
+
+
+@pytest.fixture
+def below_a_path(system, tmp_path):
+    """The address of the page below a path of another site, set up as the documentation says."""
+    text = (REPO_ROOT / "docs/DEPLOYMENT.md").read_text()
+    (location,) = re.findall(r"```nginx\n(location /satellite/ .*?)```", text, re.DOTALL)
+    (port,) = free_ports(1)
+    site = f"server {{ listen 127.0.0.1:{port}; {location} }}"
+    nginx = Nginx(Path(tmp_path), f"server 127.0.0.1:{system.http_port};", site)
+    yield f"http://127.0.0.1:{port}/satellite"
+    nginx.stop()
+
+
+def test_below_a_path_of_another_site(visit, below_a_path):
+    one = visit(below_a_path)
+    one.open("playground")
+    one.page.get_by_role("button", name="Predict", exact=True).click()
+    expect(one.page.get_by_role("figure", name="Data and answer")).to_contain_text("Forecast")
+    assert [url for url in one.requests if not url.startswith(below_a_path)] == []
