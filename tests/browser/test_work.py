@@ -50,6 +50,8 @@ def test_a_forecast_in_the_playground(visit, picture):
     one = visit()
     one.open("playground?model=lstm_timeseries")
     page = one.page
+    page.get_by_role("button", name="Sample").click()
+    page.get_by_role("menuitem", name="Daily rhythm").click()
     page.get_by_role("button", name="Predict", exact=True).click()
     chart = page.get_by_role("figure", name="Data and answer")
     expect(chart.get_by_role("button", name="Forecast")).to_be_visible()
