@@ -10,11 +10,12 @@ from playwright.sync_api import expect
 WATCHED_MS = 12_000  # longer than the 10 s after which a page without a socket reads again
 
 
-def test_nothing_polls_while_the_socket_is_up(visit, load):
+def test_nothing_polls_while_the_socket_is_up(visit, load, picture):
     one = visit()
     one.open()
     expect(one.page.get_by_role("region", name="Models").get_by_role("row")).not_to_have_count(0)
     one.page.wait_for_load_state("networkidle")
+    picture(one.page, "overview")
     one.requests.clear()
     one.page.wait_for_timeout(WATCHED_MS)
     assert one.requests == []

@@ -52,6 +52,7 @@ def test_a_forecast_in_the_playground(visit, picture):
     page = one.page
     page.get_by_role("button", name="Sample").click()
     page.get_by_role("menuitem", name="Daily rhythm").click()
+    page.get_by_label("forecast_steps").fill("48")
     page.get_by_role("button", name="Predict", exact=True).click()
     chart = page.get_by_role("figure", name="Data and answer")
     expect(chart.get_by_role("button", name="Forecast")).to_be_visible()
