@@ -18,7 +18,7 @@ export const theme = createTheme({
     ],
   },
   primaryColor: "blue",
-  primaryShade: { light: 8, dark: 7 },
+  primaryShade: 8,
   autoContrast: true,
   respectReducedMotion: true,
   defaultRadius: "sm",

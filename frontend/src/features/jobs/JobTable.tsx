@@ -90,44 +90,7 @@ export function JobTable(props: JobTableProps) {
   const heads = ["status", "job", "model", "version", "created"] as const;
   const numbers = ["duration", "attempts", "batch"] as const;
   return (
-    // biome-ignore-start lint/a11y/useSemanticElements: the rows of a real table cannot be virtual.
-    // biome-ignore-start lint/a11y/useFocusableInteractive: the links and boxes in the rows are.
-    <div
-      className={`panel ${classes.table}`}
-      role="grid"
-      aria-label={t("title")}
-      aria-rowcount={complete ? jobs.length + 1 : -1}
-      aria-multiselectable
-    >
-      <div className={classes.head} role="row">
-        <div role="columnheader">
-          <Checkbox
-            size="xs"
-            aria-label={t("select.all")}
-            checked={all}
-            indeterminate={!all && selection.ids.size > 0}
-            onChange={() => onSelection(chooseAll(selection, order))}
-          />
-        </div>
-        {heads.map((name) => (
-          <div key={name} role="columnheader" className={name === "version" ? classes.wide : ""}>
-            {t(`column.${name}`)}
-          </div>
-        ))}
-        {numbers.map((name) => (
-          <div
-            key={name}
-            role="columnheader"
-            className={`${classes.number} ${name === "duration" ? "" : classes.wide}`}
-          >
-            {t(`column.${name}`)}
-          </div>
-        ))}
-        <div role="columnheader" className={classes.wide}>
-          {t("column.labels")}
-        </div>
-      </div>
-
+    <div className={`panel ${classes.table}`}>
       {fresh > 0 && (
         <Button
           className={classes.fresh ?? ""}
@@ -144,29 +107,70 @@ export function JobTable(props: JobTableProps) {
         </Button>
       )}
 
-      <div className={classes.scroll} ref={scroll} role="rowgroup">
-        <div role="presentation" style={{ height: rows.getTotalSize(), position: "relative" }}>
-          {rows.getVirtualItems().map(({ key, index, start, size }) => {
-            const job = jobs[index];
-            return (
-              job && (
-                <Row
-                  key={key}
-                  job={job}
-                  index={index}
-                  start={start}
-                  size={size}
-                  selected={selection.ids.has(job.job_id)}
-                  onChoose={onChoose}
-                  onOpen={onOpen}
-                  t={t}
-                  format={format}
-                />
-              )
-            );
-          })}
+      {/* biome-ignore-start lint/a11y/useSemanticElements: the rows of a real table cannot be virtual. */}
+      {/* biome-ignore-start lint/a11y/useFocusableInteractive: the links and boxes in the rows are. */}
+      <div
+        className={classes.grid}
+        role="grid"
+        aria-label={t("title")}
+        aria-rowcount={complete ? jobs.length + 1 : -1}
+        aria-multiselectable
+      >
+        <div className={classes.head} role="row">
+          <div role="columnheader">
+            <Checkbox
+              size="xs"
+              aria-label={t("select.all")}
+              checked={all}
+              indeterminate={!all && selection.ids.size > 0}
+              onChange={() => onSelection(chooseAll(selection, order))}
+            />
+          </div>
+          {heads.map((name) => (
+            <div key={name} role="columnheader" className={name === "version" ? classes.wide : ""}>
+              {t(`column.${name}`)}
+            </div>
+          ))}
+          {numbers.map((name) => (
+            <div
+              key={name}
+              role="columnheader"
+              className={`${classes.number} ${name === "duration" ? "" : classes.wide}`}
+            >
+              {t(`column.${name}`)}
+            </div>
+          ))}
+          <div role="columnheader" className={classes.wide}>
+            {t("column.labels")}
+          </div>
+        </div>
+
+        <div className={classes.scroll} ref={scroll} role="rowgroup">
+          <div role="presentation" style={{ height: rows.getTotalSize(), position: "relative" }}>
+            {rows.getVirtualItems().map(({ key, index, start, size }) => {
+              const job = jobs[index];
+              return (
+                job && (
+                  <Row
+                    key={key}
+                    job={job}
+                    index={index}
+                    start={start}
+                    size={size}
+                    selected={selection.ids.has(job.job_id)}
+                    onChoose={onChoose}
+                    onOpen={onOpen}
+                    t={t}
+                    format={format}
+                  />
+                )
+              );
+            })}
+          </div>
         </div>
       </div>
+      {/* biome-ignore-end lint/a11y/useFocusableInteractive: the links and boxes in the rows are. */}
+      {/* biome-ignore-end lint/a11y/useSemanticElements: the rows of a real table cannot be virtual. */}
 
       <div className={classes.foot}>
         <span aria-live="polite">
@@ -179,8 +183,6 @@ export function JobTable(props: JobTableProps) {
         {error && <LoadError error={error} onRetry={() => void feed.loadMore()} />}
       </div>
     </div>
-    // biome-ignore-end lint/a11y/useFocusableInteractive: the links and boxes in the rows are.
-    // biome-ignore-end lint/a11y/useSemanticElements: the rows of a real table cannot be virtual.
   );
 }
 
