@@ -445,12 +445,15 @@ def retry(
 
 
 @app.command()
-def openapi(as_json: AsJson = False) -> None:
+def openapi(
+    markdown: Annotated[bool, typer.Option("--markdown", help="As docs/API_REFERENCE.md.")] = False,
+    as_json: AsJson = False,
+) -> None:
     """Print the OpenAPI document of the shipped models, which is JSON anyway. No system need run."""
     with foreseen_errors(as_json=as_json):
         from satellite.cli import openapi as view
 
-        view.show()
+        view.show(markdown=markdown)
 
 
 @webhooks.command("list")

@@ -7,6 +7,7 @@ from typing import Any
 import orjson
 
 from satellite.api.app import fastapi
+from satellite.api.reference import render
 from satellite.catalog import Catalog, CatalogEntry
 from satellite.config import ModelConfig
 from satellite.registry import load_models
@@ -25,6 +26,6 @@ def text() -> str:
     return orjson.dumps(document(), option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE).decode()
 
 
-def show() -> None:
-    """Print it."""
-    print(text(), end="")
+def show(*, markdown: bool = False) -> None:
+    """Print it, or the reference that is made of it."""
+    print(render(document()) if markdown else text(), end="")
