@@ -10,10 +10,10 @@ Json = dict[str, Any]
 HEAD = """\
 # API reference
 
-Every call, from the API's own description (`satellite openapi`; with a running system at `/docs`, with schemas
-and a form to try). How calls belong together stands in [JOBS.md](JOBS.md), with real answers. Errors are RFC
-9457 problems, told apart by `code`; those of `/v2` have the form of the Open Inference Protocol. This file is
-written by `satellite openapi --markdown`.
+Every call, from the API's own description (`satellite openapi`; with a running system at `/docs`, with
+schemas and a form to try). How calls belong together stands in [JOBS.md](JOBS.md), with real answers.
+Errors are RFC 9457 problems, told apart by `code`; those of `/v2` have the form of the Open Inference
+Protocol. This file is written by `satellite openapi --markdown`.
 """
 
 
