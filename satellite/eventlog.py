@@ -20,6 +20,7 @@ from uuid import UUID
 from satellite.errors import CursorExpired, SlowReader, StoreUnavailable
 from satellite.metrics import Metrics
 from satellite.store import LogEvent, Store
+from satellite.tasks import stop
 
 Position = tuple[int, int]
 
@@ -77,10 +78,7 @@ class EventLog:
 
     async def close(self) -> None:
         """Stop following."""
-        if self._task is not None:
-            self._task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._task
+        await stop(self._task)
 
     async def check(self, after: Position) -> None:
         """Whether reading can go on after this position.

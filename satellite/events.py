@@ -30,6 +30,7 @@ from redis.exceptions import RedisError
 from satellite.errors import SlowReader
 from satellite.groupcommit import GroupCommit
 from satellite.jobs import JobStatus, Step
+from satellite.tasks import stop
 
 logger = logging.getLogger(__name__)
 
@@ -138,10 +139,7 @@ class EventHub:
         """Send what is waiting, stop listening and disconnect."""
         if self._sender is not None:
             await self._sender
-        if self._listener is not None:
-            self._listener.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._listener
+        await stop(self._listener)
         await self._redis.aclose()
         await self._pubsub_redis.aclose()
 

@@ -16,6 +16,7 @@ from uuid import UUID
 from satellite.dispatch import ModelQueue
 from satellite.errors import StoreUnavailable
 from satellite.store import Store, StoredJob
+from satellite.tasks import stop
 
 logger = logging.getLogger(__name__)
 
@@ -66,10 +67,7 @@ class Feed:
 
     async def close(self) -> None:
         """Claim no more."""
-        if self._task is not None:
-            self._task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._task
+        await stop(self._task)
 
     def expect(self, model_name: str, run_at: datetime) -> None:
         """A job was left in the database, to be run at this moment, or as soon as there is room."""

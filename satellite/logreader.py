@@ -24,6 +24,7 @@ from uuid import UUID, uuid4
 from satellite.errors import StoreUnavailable
 from satellite.jobs import JobStatus
 from satellite.store import Store, TenantEvent
+from satellite.tasks import stop
 
 logger = logging.getLogger(__name__)
 
@@ -114,10 +115,7 @@ class LogReader:
 
     async def close(self) -> None:
         """Stop reading; another process can go on at once."""
-        if self._task is not None:
-            self._task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._task
+        await stop(self._task)
 
     async def _keep(self) -> None:
         backoff_s = BACKOFF_S
@@ -174,9 +172,7 @@ class LogReader:
             done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
             await done.pop()
         finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            await asyncio.gather(*map(stop, tasks), return_exceptions=True)
 
     async def _follow(self) -> None:
         delays = iter(RETRY_S)

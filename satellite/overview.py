@@ -20,7 +20,6 @@ is sent again changes nothing.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import time
 from collections import defaultdict
@@ -37,6 +36,7 @@ from redis.exceptions import RedisError
 from satellite.dispatch import ModelQueue
 from satellite.jobs import JobStatus
 from satellite.metrics import SECONDS, Counter, Histogram, Labels, Metrics
+from satellite.tasks import stop
 
 logger = logging.getLogger(__name__)
 
@@ -247,10 +247,8 @@ class Overview:
 
     async def close(self) -> None:
         """Put what was counted last into Redis, and disconnect."""
+        await stop(self._task)
         if self._task is not None:
-            self._task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._task
             await self._tick(int(self._clock() // TICK_S) + 1)
         await self._redis.aclose()
 

@@ -27,7 +27,7 @@ from satellite.errors import (
 )
 from satellite.events import EventHub, Wake
 from satellite.store import DefaultChange, Store
-from satellite.tasks import Background
+from satellite.tasks import Background, stop
 
 logger = logging.getLogger(__name__)
 
@@ -144,10 +144,7 @@ class Releases:
 
     async def close(self) -> None:
         """Look no more."""
-        if self._keeper is not None:
-            self._keeper.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._keeper
+        await stop(self._keeper)
         await self._background.finish()
 
     # What a request gets

@@ -14,6 +14,23 @@ logger = logging.getLogger(__name__)
 T = TypeVar("T")
 
 
+# A cancellation that was lost is asked for again after this.
+RETRY_S = 0.5
+
+
+async def stop(task: asyncio.Task[Any] | None) -> None:
+    """Cancel a task and wait for its end.
+
+    Once is not enough: a cancellation that meets a time-out inside a library (redis-py's, for one) comes out
+    as that library's error, and a loop that survives such errors goes on.
+    """
+    while task is not None and not task.done():
+        task.cancel()
+        await asyncio.wait({task}, timeout=RETRY_S)
+    if task is not None and not task.cancelled() and (error := task.exception()) is not None:
+        raise error
+
+
 class Background:
     """Tasks that nobody else holds on to."""
 

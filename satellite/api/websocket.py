@@ -43,6 +43,7 @@ from satellite.api.models import describe
 from satellite.api.overview import describe_now
 from satellite.api.problems import problem
 from satellite.errors import BodyTooLarge, InvalidRequest, SatelliteError, SlowReader
+from satellite.tasks import stop
 
 router = APIRouter()
 
@@ -101,9 +102,7 @@ class _Session:
                 await self._leave(reader, sender)
         finally:
             tasks: list[asyncio.Task[Any]] = [reader, sender, leaving, *self._watching.values()]
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            await asyncio.gather(*map(stop, tasks), return_exceptions=True)
 
     async def _leave(self, reader: asyncio.Task[None], sender: asyncio.Task[None]) -> None:
         with contextlib.suppress(Exception):

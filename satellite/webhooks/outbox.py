@@ -17,6 +17,7 @@ from datetime import UTC, datetime, timedelta
 
 from satellite.errors import StoreUnavailable
 from satellite.store import Store
+from satellite.tasks import stop
 
 logger = logging.getLogger(__name__)
 
@@ -56,7 +57,6 @@ class Outbox:
         self._grown = asyncio.Event()
         self._asked = asyncio.Event()
         self._housekeeping_due = 0.0  # monotonic seconds
-        self._closing = False
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
@@ -74,15 +74,11 @@ class Outbox:
 
     async def close(self) -> None:
         """Stop; what is not in the outbox yet is found by whoever runs next."""
-        self._closing = True  # a cancellation can be lost, in a query that ends at the same moment
-        if self._task is not None:
-            self._task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._task
+        await stop(self._task)
 
     async def _run(self) -> None:
         delays = iter(RETRY_S)
-        while not self._closing:
+        while True:
             self._grown.clear()
             self._asked.clear()
             wanted = True

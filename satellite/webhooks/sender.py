@@ -16,6 +16,7 @@ from datetime import UTC, datetime
 
 from satellite.errors import StoreUnavailable
 from satellite.store import Store
+from satellite.tasks import stop
 from satellite.webhooks.payload import message, needs_job
 from satellite.webhooks.post import Poster
 from satellite.webhooks.records import TEST_EVENT, Claimed, Target, Tried, TryEnd
@@ -69,7 +70,6 @@ class Sender:
         self._busy: Counter[str] = Counter()
         self._sending: set[asyncio.Task[None]] = set()
         self._due = asyncio.Event()
-        self._closing = False
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
@@ -82,16 +82,12 @@ class Sender:
 
     async def close(self) -> None:
         """Take nothing new, and wait for what is being sent."""
-        self._closing = True  # a cancellation can be lost, in a query that ends at the same moment
-        if self._task is not None:
-            self._task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._task
+        await stop(self._task)
         if self._sending:
             await asyncio.wait(set(self._sending))
 
     async def _run(self) -> None:
-        while not self._closing:
+        while True:
             self._due.clear()
             wait_s = POLL_S
             try:
