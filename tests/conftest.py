@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import warnings
 
 import pytest
 
@@ -39,3 +40,8 @@ def system(kafka_or_why_not):
     kafka = None if isinstance(kafka_or_why_not, str) else kafka_or_why_not
     with running(_with_webhooks, kafka=kafka) as system:
         yield system
+
+
+def pytest_unconfigure():
+    # What the garbage collector finds once all tests have ended is nobody's failure: it goes to the log.
+    warnings.simplefilter("default", pytest.PytestUnraisableExceptionWarning)
