@@ -2,6 +2,7 @@
 
 import os
 import shutil
+from typing import NoReturn
 
 import pytest
 
@@ -9,9 +10,11 @@ import pytest
 def program(name: str, package: str) -> str:
     """The path of a program. Without it a test is skipped; under CI that is an error."""
     found = shutil.which(name) or shutil.which(f"/usr/sbin/{name}")
-    if found is None:
-        message = f"{name} is missing: apt install {package}"
-        if os.environ.get("CI"):
-            pytest.fail(message)
-        pytest.skip(message)
-    return found
+    return found or missing(f"{name} is missing: apt install {package}")
+
+
+def missing(message: str) -> NoReturn:
+    """Skip the test; under CI that is an error."""
+    if os.environ.get("CI"):
+        pytest.fail(message)
+    pytest.skip(message)

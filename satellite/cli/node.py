@@ -16,6 +16,7 @@ import threading
 from pathlib import Path
 from typing import NoReturn
 
+from satellite.cli.ray_head import OBJECT_STORE_BYTES
 from satellite.cli.rendering import Rendering
 from satellite.cli.serve_api import ServeApi, wait_until_ready
 from satellite.cli.serve_mode import serve_environment
@@ -24,7 +25,6 @@ from satellite.settings import Settings
 
 log = logging.getLogger("satellite.node")
 
-OBJECT_STORE_BYTES = 200 * 1000 * 1000
 METRICS_PORT = 8080  # where Prometheus finds every node
 POLL_S = 0.5
 # Deployments give back what they have not begun, and finish what they have.

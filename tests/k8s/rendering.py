@@ -6,10 +6,10 @@ import subprocess
 from functools import cache
 from pathlib import Path
 
-import pytest
 import yaml
 
 from satellite.settings import REPO_ROOT
+from tests.debian import missing
 
 OVERLAYS = ("local", "prod", "gpu")
 KUSTOMIZE = "sigs.k8s.io/kustomize/kustomize/v5@v5.7.1"
@@ -25,10 +25,7 @@ def kustomize() -> list[str]:
     if not binary.exists():
         go = shutil.which("go") or shutil.which("/usr/local/go/bin/go")
         if go is None:
-            message = "neither kubectl nor Go, which builds kustomize, is there"
-            if os.environ.get("CI"):
-                pytest.fail(message)
-            pytest.skip(message)
+            missing("neither kubectl nor Go, which builds kustomize, is there")
         environment = {**os.environ, "GOBIN": str(home), "GOFLAGS": "-ldflags=-s"}
         subprocess.run([go, "install", KUSTOMIZE], env=environment, check=True, timeout=600)
     return [str(binary), "build"]
