@@ -113,7 +113,7 @@ class Feed:
         most = {name: room for name, queue in self._queues.items() if (room := self._room(queue))}
         if owner is None or not most:
             return False
-        claimed = await self._store.claim(owner, most)
+        claimed, more = await self._store.claim(owner, most)
         counts = dict.fromkeys(most, 0)
         for stored in claimed:
             counts[stored.job.model_name] += 1
@@ -122,6 +122,6 @@ class Feed:
             queue = self._queues[name]
             queue.elsewhere = max(0, queue.elsewhere - count)
             queue.backlog = max(0, queue.backlog - count)
-        full = {name for name, count in counts.items() if count == most[name]}
+        full = {name for name, _ in more}
         self._backlog = (self._backlog - set(counts)) | full
         return any(self._room(self._queues[name]) for name in full)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 from uuid import UUID
@@ -45,6 +45,7 @@ KEYS_AT_A_TIME = 5000
 T = TypeVar("T")
 R = TypeVar("R")
 Models = set[str]
+ModelTenant = tuple[str, str]
 Verdict = UUID | IdempotencyConflict
 
 
@@ -184,8 +185,19 @@ class Store(Reading):
         """Give back what `owner` has in the database but does not hold. Returns the models it is for."""
         return {row["model_name"] for row in await self._fetch(queries.RELEASE_STRAYS, owner, held)}
 
-    async def claim(self, owner: UUID, most: dict[str, int]) -> list[StoredJob]:
-        """Take the most pressing jobs that nobody holds, up to so many of each model."""
+    async def claim(
+        self, owner: UUID, most: Mapping[str, int], *, without: Collection[ModelTenant] = ()
+    ) -> tuple[list[StoredJob], set[ModelTenant]]:
+        """Take jobs that nobody holds, the most pressing of each tenant.
+
+        Args:
+            owner: who takes them.
+            most: so many of each model; its tenants with waiting jobs have equal parts of these.
+            without: the tenants of models of whom none are taken.
+
+        Returns:
+            The jobs by rank; and the tenants of models who got all of their part, so that more may wait.
+        """
         now = datetime.now(UTC)
         if now > self._oldest_open_until:
             # Clocks differ: a job that is inserted from now on may have an id of a little before.
@@ -193,9 +205,19 @@ class Store(Reading):
             self._oldest_open_id = min(await self._fetchval(queries.OLDEST_OPEN_ID) or newest, newest)
             self._oldest_open_until = now + OLDEST_OPEN_VALID
         rows = await self._fetch(
-            queries.CLAIM_JOBS, owner, list(most), list(most.values()), self._oldest_open_id
+            queries.CLAIM_JOBS,
+            owner,
+            list(most),
+            list(most.values()),
+            self._oldest_open_id,
+            [model_name for model_name, _ in without],
+            [tenant for _, tenant in without],
         )
-        return sorted((stored_job(row) for row in rows), key=lambda stored: stored.rank_at)
+        left = {(row["model_name"], row["tenant"]): row["share"] for row in rows}
+        for row in rows:
+            left[row["model_name"], row["tenant"]] -= 1
+        jobs = sorted((stored_job(row) for row in rows), key=lambda stored: stored.rank_at)
+        return jobs, {who for who, count in left.items() if not count}
 
     async def expire(self) -> list[tuple[UUID, str]]:
         """End the jobs that nobody holds and whose deadline has passed. Returns their ids and models."""

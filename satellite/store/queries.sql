@@ -188,19 +188,45 @@ DELETE FROM ingresses AS i WHERE lost AND heartbeat_at < now() - interval '1 day
   AND NOT EXISTS (SELECT FROM jobs WHERE owner = i.owner AND status IN ('queued', 'running'));
 
 -- name: claim_jobs
--- The most pressing jobs that nobody holds, so many of each model. `rank_at` is when a job could run, moved ahead by
--- its priority: as all age alike, this order is that of priority plus age at any moment. None is older than $4:
--- the days before need not be opened.
-WITH claimed AS (
-    SELECT j.id FROM unnest($2::text[], $3::int[]) AS wanted (model_name, most)
-    CROSS JOIN LATERAL (
+-- Jobs that nobody holds, so many of each model; each tenant with waiting jobs has an equal part of these, the most
+-- pressing first. `rank_at` is when a job could run, moved ahead by its priority: as all age alike, this order is that of
+-- priority plus age at any moment. None is older than $4: the days before need not be opened. The tenants ($5, $6) of a
+-- model get nothing.
+-- Who waits is found by skipping through the index from tenant to tenant (a loose index scan), so one's backlog costs the
+-- others nothing. Among more tenants than there is room for, lots are drawn: by rank, who sends the highest priorities
+-- would always be first, and by age, who has the longest backlog.
+WITH RECURSIVE heads AS (
+    SELECT wanted.model_name, wanted.most, head.*
+    FROM unnest($2::text[], $3::int[]) AS wanted (model_name, most) CROSS JOIN LATERAL (
+        SELECT tenant, rank_at FROM jobs
+        WHERE model_name = wanted.model_name AND owner IS NULL AND status = 'queued' AND id >= $4
+        ORDER BY tenant, rank_at LIMIT 1) AS head
+    UNION ALL
+    SELECT heads.model_name, heads.most, head.*
+    FROM heads CROSS JOIN LATERAL (
+        SELECT tenant, rank_at FROM jobs
+        WHERE model_name = heads.model_name AND tenant > heads.tenant AND owner IS NULL AND status = 'queued' AND id >= $4
+        ORDER BY tenant, rank_at LIMIT 1) AS head),
+shares AS (
+    SELECT model_name, tenant, most, greatest(most / count(*) OVER (PARTITION BY model_name), 1) AS share,
+           row_number() OVER (PARTITION BY model_name ORDER BY random()) AS place
+    FROM heads
+    WHERE rank_at <= now()
+      AND NOT EXISTS (SELECT FROM unnest($5::text[], $6::text[]) AS never (model_name, tenant)
+                      WHERE never.model_name = heads.model_name AND never.tenant = heads.tenant)),
+claimed AS (
+    SELECT j.id FROM shares CROSS JOIN LATERAL (
         SELECT id FROM jobs
-        WHERE model_name = wanted.model_name AND owner IS NULL AND status = 'queued'
+        WHERE model_name = shares.model_name AND tenant = shares.tenant AND owner IS NULL AND status = 'queued'
           AND rank_at <= now() AND run_at <= now() AND (deadline_at IS NULL OR deadline_at > now())
           AND id >= $4
-        ORDER BY rank_at LIMIT wanted.most FOR UPDATE SKIP LOCKED) AS j)
-UPDATE jobs SET owner = $1 FROM claimed WHERE jobs.id = claimed.id AND jobs.id >= $4
-RETURNING jobs.*;
+        ORDER BY rank_at LIMIT shares.share FOR UPDATE SKIP LOCKED) AS j
+    WHERE shares.place <= shares.most)
+-- By an array: joined to `claimed`, of which the planner knows nothing, the table would be read whole.
+UPDATE jobs SET owner = $1 FROM shares
+WHERE jobs.id = ANY(ARRAY(SELECT id FROM claimed)) AND jobs.id >= $4
+  AND shares.model_name = jobs.model_name AND shares.tenant = jobs.tenant
+RETURNING jobs.*, shares.share;
 
 -- name: oldest_open_id
 -- Where the oldest day begins on which a job was created that has not ended; none if all have.

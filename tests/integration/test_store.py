@@ -219,10 +219,10 @@ async def test_what_nobody_holds_is_claimed_by_priority_and_age_and_by_one_alone
     expired = new_job(owner=None, deadline_at=now - timedelta(seconds=1))
     for job in (delayed, expired):
         await store.insert(job)
-    first = await store.claim(OWNER, {"m": 4, "another": 9})
+    first, _ = await store.claim(OWNER, {"m": 4, "another": 9})
     assert [stored.job.job_id for stored in first] == order[:4]
     claims = await asyncio.gather(*(store.claim(uuid4(), {"m": 2}) for _ in range(4)))
-    assert sorted(stored.job.job_id for claim in claims for stored in claim) == sorted(order[4:])
+    assert sorted(stored.job.job_id for claim, _ in claims for stored in claim) == sorted(order[4:])
     assert await store.expire() == [(expired.job.job_id, "m")]
 
 
