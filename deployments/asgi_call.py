@@ -9,6 +9,10 @@ from urllib.parse import unquote, urlencode
 
 from starlette.types import ASGIApp, Message
 
+from satellite.access.callers import operator
+from satellite.api.context import CALLER
+from satellite.jobs import DEFAULT_TENANT
+
 
 async def call(
     app: ASGIApp,
@@ -17,6 +21,7 @@ async def call(
     query: list[tuple[str, str]],
     headers: dict[str, str],
     body: bytes,
+    tenant: str = DEFAULT_TENANT,
 ) -> AsyncGenerator[Any]:
     """One call.
 
@@ -27,6 +32,7 @@ async def call(
         query: pairs.
         headers: of the request.
         body: of the request.
+        tenant: for whom it is. Who holds a handle is in the cluster, and may do everything.
 
     Yields:
         The status and the headers, names in lower case; then the pieces of the body, as they come.
@@ -44,6 +50,7 @@ async def call(
         "headers": [(name.lower().encode(), value.encode("latin-1")) for name, value in headers.items()],
         "client": None,
         "server": None,
+        CALLER: operator(tenant),
     }
     sent: asyncio.Queue[Message | None] = asyncio.Queue()
     asked = asyncio.Event()

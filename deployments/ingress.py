@@ -24,6 +24,7 @@ from deployments.kafka import probe
 from deployments.logs import configure_logging
 from deployments.metrics import Exporter
 from deployments.versions import BroadcastReplicas
+from satellite.access.access import Access
 from satellite.api.app import Application
 from satellite.api.context import ApiContext
 from satellite.artifacts import ArtifactSource
@@ -105,9 +106,11 @@ class Ingress:
             sources=sources,
             replicas=BroadcastReplicas(handles),
         )
+        self._access = Access(self._service.store.keys, events, settings)
         self._watching = Watching(self._service)
         self._control = JobControl(self._service)
         await self._service.start()
+        await self._access.start()
         self._exporter = Exporter(self._metrics, self._service.look)
         self._webhooks: Webhooks | None = None
         if settings.webhooks == "ingress":
@@ -120,6 +123,7 @@ class Ingress:
         self._drain_watch = DrainWatch(self._service.drain)
         self._context = ApiContext(
             service=self._service,
+            access=self._access,
             watching=self._watching,
             control=self._control,
             webhooks=WebhookControl(self._service, settings),
@@ -178,6 +182,7 @@ class Ingress:
             self._cluster.close()
             self._exporter.close()
             await self._watching.close()
+            await self._access.close()
             if self._webhooks is not None:
                 await self._webhooks.close()
             await self._service.close()

@@ -5,15 +5,15 @@ from __future__ import annotations
 from datetime import timedelta
 
 from satellite.catalog import Catalog, ValidRequest
-from satellite.jobs import DEFAULT_TENANT, Job, JobStatus, new_job_id
+from satellite.jobs import Job, JobStatus, new_job_id
 from satellite.releases import Releases
 from satellite.submission import Submission
 
 
 async def make_job(
-    submission: Submission, catalog: Catalog, releases: Releases
+    submission: Submission, tenant: str, catalog: Catalog, releases: Releases
 ) -> tuple[Job, ValidRequest[str]]:
-    """A job that can be stored, and the request in the form in which it is.
+    """A job of a tenant that can be stored, and the request in the form in which it is.
 
     Raises:
         ModelNotFound, VersionNotFound, InvalidRequest: there is nothing to store.
@@ -26,7 +26,7 @@ async def make_job(
     run_at, deadline_s = submission.run_at, submission.deadline_s
     job = Job(
         job_id=job_id,
-        tenant=DEFAULT_TENANT,
+        tenant=tenant,
         model_name=submission.model_name,
         status=JobStatus.QUEUED,
         attempt=1,

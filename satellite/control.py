@@ -11,10 +11,11 @@ from uuid import UUID
 
 import orjson
 
+from satellite.access.callers import Caller
 from satellite.errors import JobFinished, JobNotFinished, JobNotFound, SatelliteError, StoreUnavailable
 from satellite.events import Wake
 from satellite.explain import explain
-from satellite.jobs import DEFAULT_TENANT, Job, JobStatus
+from satellite.jobs import Job, JobStatus
 from satellite.service import Service
 from satellite.store import DeadLetters, JobFilter, StoredJob
 from satellite.submission import Submission, Submitted
@@ -38,33 +39,35 @@ class JobControl:
         self._service = service
         self._store = service.store
 
-    async def list_jobs(self, wanted: JobFilter, *, before: UUID | None, limit: int) -> list[Job]:
-        """Jobs without their payloads, newest first, from `before` (exclusive) on."""
-        return await self._store.list_jobs(DEFAULT_TENANT, wanted, before=before, limit=limit)
+    async def list_jobs(
+        self, tenant: str, wanted: JobFilter, *, before: UUID | None, limit: int
+    ) -> list[Job]:
+        """A tenant's jobs without their payloads, newest first, from `before` (exclusive) on."""
+        return await self._store.list_jobs(tenant, wanted, before=before, limit=limit)
 
-    async def get(self, job_id: UUID) -> StoredJob:
+    async def get(self, job_id: UUID, tenant: str) -> StoredJob:
         """One job with everything that is stored of it.
 
         Raises:
             JobNotFound: there is no such job.
         """
-        stored = await self._store.get_stored(job_id, DEFAULT_TENANT)
+        stored = await self._store.get_stored(job_id, tenant)
         if stored is None:
             raise JobNotFound(f"there is no job {job_id}")
         # Held here, it may be further than the database knows.
-        held = self._service.held.find(job_id)
+        held = self._service.held.find(job_id, tenant)
         if held is not None and not stored.job.status.is_terminal and not held.status.is_terminal:
             job = stored.job._replace(status=held.status, started_at=held.started_at, attempt=held.attempt)
             stored = replace(stored, job=job)
         return stored
 
-    async def explain(self, job_id: UUID) -> dict[str, Any]:
+    async def explain(self, job_id: UUID, tenant: str) -> dict[str, Any]:
         """Where a job's time went, and why: see `satellite.explain`.
 
         Raises:
             JobNotFound: there is no such job.
         """
-        stored = await self.get(job_id)
+        stored = await self.get(job_id, tenant)
         job = stored.job
         entry = self._service.catalog.get(job.model_name)
         position, eta_s = await self.expectation(stored)
@@ -88,7 +91,7 @@ class JobControl:
             eta_s += max(0.0, job.run_at.timestamp() - time.time())
         return ahead, None if eta_s is None else round(eta_s, 3)
 
-    async def cancel(self, job_id: UUID) -> Job:
+    async def cancel(self, job_id: UUID, tenant: str) -> Job:
         """Cancel a job: see `cancel_all`.
 
         Raises:
@@ -96,13 +99,13 @@ class JobControl:
             JobFinished: it has ended otherwise.
             StoreUnavailable: it is not known whether it was cancelled.
         """
-        (answer,) = await self.cancel_all([job_id])
+        (answer,) = await self.cancel_all([job_id], tenant)
         if isinstance(answer, SatelliteError):
             raise answer
         return answer
 
-    async def cancel_all(self, job_ids: Sequence[UUID]) -> list[Job | SatelliteError]:
-        """Cancel jobs, each for itself.
+    async def cancel_all(self, job_ids: Sequence[UUID], tenant: str) -> list[Job | SatelliteError]:
+        """Cancel jobs of a tenant, each for itself.
 
         Returns:
             For each, in order, the job: `cancelled`, and then it never runs if it had not started; or, if the
@@ -112,12 +115,13 @@ class JobControl:
         Raises:
             StoreUnavailable: the same of all.
         """
-        recordings = {id_: found for id_ in job_ids if (found := self._service.held.cancel(id_)) is not None}
+        cancel = self._service.held.cancel
+        recordings = {id_: found for id_ in job_ids if (found := cancel(id_, tenant)) is not None}
         elsewhere = [id_ for id_ in dict.fromkeys(job_ids) if id_ not in recordings]
-        await asyncio.gather(self._recorded(recordings.values()), self._cancel_elsewhere(elsewhere))
+        await asyncio.gather(self._recorded(recordings.values()), self._cancel_elsewhere(elsewhere, tenant))
         unknown = {id_ for id_, recording in recordings.items() if not recording.done()}
         jobs = await self._store.get_many(
-            [id_ for id_ in dict.fromkeys(job_ids) if id_ not in unknown], DEFAULT_TENANT
+            [id_ for id_ in dict.fromkeys(job_ids) if id_ not in unknown], tenant
         )
         return [_unknown() if id_ in unknown else _cancelled(id_, jobs.get(id_)) for id_ in job_ids]
 
@@ -128,11 +132,11 @@ class JobControl:
             for recording in done:
                 recording.result()
 
-    async def _cancel_elsewhere(self, job_ids: Sequence[UUID]) -> None:
+    async def _cancel_elsewhere(self, job_ids: Sequence[UUID], tenant: str) -> None:
         if not job_ids:
             return
-        cancelled, asked = await self._store.cancel(job_ids, DEFAULT_TENANT)
-        for job in (await self._store.get_many(cancelled, DEFAULT_TENANT)).values():
+        cancelled, asked = await self._store.cancel(job_ids, tenant)
+        for job in (await self._store.get_many(cancelled, tenant)).values():
             self._service.held.publish_ended(job)
         for job_id in asked:
             self._service.events.wake(Wake.CANCEL, str(job_id))
@@ -140,30 +144,34 @@ class JobControl:
         pauses = iter(CANCEL_POLLS_S)
         while asked and time.monotonic() < deadline:
             await asyncio.sleep(next(pauses, POLL_S))
-            jobs = await self._store.get_many(asked, DEFAULT_TENANT)
+            jobs = await self._store.get_many(asked, tenant)
             asked = [job_id for job_id, job in jobs.items() if not job.status.is_terminal]
 
-    async def retry(self, job_id: UUID, edits: dict[str, Any]) -> Submitted:
+    async def retry(self, job_id: UUID, edits: dict[str, Any], caller: Caller) -> Submitted:
         """Repeat a job that has ended, as a new job with this one as its parent.
 
         Args:
             job_id: the job.
             edits: fields of `Submission` that take the place of what the job was given.
+            caller: who repeats it.
 
         Raises:
             JobNotFound, JobNotFinished: there is nothing to repeat.
             SatelliteError: as `Service.submit`.
         """
-        stored = await self.get(job_id)
+        stored = await self.get(job_id, caller.tenant)
         if not stored.job.status.is_terminal:
             raise JobNotFinished(
                 f"job {job_id} is {stored.job.status}; only one that has ended can be repeated"
             )
         webhooks = await self._store.webhooks.of_jobs([job_id])
-        return await self._service.submit(_repeated(stored, {"webhook": webhooks.get(job_id), **edits}))
+        return await self._service.submit(
+            _repeated(stored, {"webhook": webhooks.get(job_id), **edits}), caller
+        )
 
     async def replay(
         self,
+        caller: Caller,
         *,
         job_ids: Sequence[UUID] | None,
         model_name: str | None,
@@ -176,7 +184,7 @@ class JobControl:
             For each its id and what came of it; and how many that fit the filters are left.
         """
         found = await self._store.replayable(
-            DEFAULT_TENANT, job_ids=job_ids, model_name=model_name, error_code=error_code, limit=limit
+            caller.tenant, job_ids=job_ids, model_name=model_name, error_code=error_code, limit=limit
         )
         # The key makes two replays at the same time one. No caller can send one that looks like it.
         webhooks = await self._store.webhooks.of_jobs([stored.job.job_id for stored in found])
@@ -190,26 +198,26 @@ class JobControl:
             )
             for stored in found
         ]
-        answers = await self._service.submit_all(submissions)
+        answers = await self._service.submit_all(submissions, caller)
         remaining = await self._store.count_replayable(
-            DEFAULT_TENANT, job_ids=job_ids, model_name=model_name, error_code=error_code
+            caller.tenant, job_ids=job_ids, model_name=model_name, error_code=error_code
         )
         return [(stored.job.job_id, answer) for stored, answer in zip(found, answers, strict=True)], remaining
 
-    async def dead_letters(self) -> list[DeadLetters]:
-        """Dead jobs that have not been repeated yet, by model and error; the largest group first."""
-        return await self._store.dead_letters(DEFAULT_TENANT, limit=DEAD_LETTER_GROUPS)
+    async def dead_letters(self, tenant: str) -> list[DeadLetters]:
+        """A tenant's dead jobs that have not been repeated, by model and error; the largest group first."""
+        return await self._store.dead_letters(tenant, limit=DEAD_LETTER_GROUPS)
 
-    async def delete(self, job_id: UUID) -> None:
+    async def delete(self, job_id: UUID, tenant: str) -> None:
         """Delete a job that has ended, with its input and result.
 
         Raises:
             JobNotFound, JobNotFinished: there is nothing to delete.
         """
-        if not await self._store.delete(job_id, DEFAULT_TENANT):
-            job = (await self.get(job_id)).job
+        if not await self._store.delete(job_id, tenant):
+            job = (await self.get(job_id, tenant)).job
             raise JobNotFinished(f"job {job_id} is {job.status}; cancel it first")
-        await self._service.events.forget(job_id)
+        await self._service.events.forget(job_id, tenant)
 
 
 def _repeated(stored: StoredJob, edits: dict[str, Any]) -> Submission:

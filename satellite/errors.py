@@ -8,6 +8,9 @@
     │   ├── UnsupportedMediaType          415 unsupported_media_type
     │   ├── BodyTooLarge                  413 body_too_large
     │   └── InvalidRequest                422 invalid_request     (has `errors`: where and why)
+    ├── Unauthenticated                   401 unauthenticated     (no key, or not one that is valid now)
+    ├── Forbidden                         403 forbidden           (the key's scopes do not reach so far)
+    │   └── OriginRefused                 403 origin_refused      (a page from elsewhere in a browser)
     ├── NotFound                          404 not_found
     │   ├── JobNotFound                   404 job_not_found
     │   ├── ModelNotFound                 404 model_not_found     (names the nearest)
@@ -24,6 +27,8 @@
     │   └── WebhookDisabled               409 webhook_disabled
     ├── CursorExpired                     410 cursor_expired
     ├── QueueFull                         429 queue_full          (has `retry_after_s`)
+    ├── RateLimited                       429 rate_limited        (has `retry_after_s`)
+    ├── QuotaExceeded                     429 quota_exceeded      (has `retry_after_s`)
     ├── ClientClosed                      499 client_closed       (the caller hung up: nobody reads it)
     ├── Unavailable                       503 unavailable         (has `retry_after_s`)
     │   ├── StoreUnavailable              503 store_unavailable
@@ -126,6 +131,24 @@ class InvalidRequest(BadRequest):
     status, code, title = 422, "invalid_request", "The request does not validate"
 
 
+class Unauthenticated(SatelliteError):
+    """The call needs an API key, and has none that is valid now."""
+
+    status, code, title = 401, "unauthenticated", "An API key is needed"
+
+
+class Forbidden(SatelliteError):
+    """The key is not for this."""
+
+    status, code, title = 403, "forbidden", "Not allowed"
+
+
+class OriginRefused(Forbidden):
+    """A page from elsewhere makes somebody's browser call."""
+
+    status, code, title = 403, "origin_refused", "Not allowed from this page"
+
+
 class NotFound(SatelliteError):
     """There is nothing at this address."""
 
@@ -220,6 +243,18 @@ class QueueFull(SatelliteError):
     """The model has as many waiting requests as it may have."""
 
     status, code, title = 429, "queue_full", "The queue is full"
+
+
+class RateLimited(SatelliteError):
+    """The key has asked for as much as it may in this time, or at once."""
+
+    status, code, title = 429, "rate_limited", "Too many requests"
+
+
+class QuotaExceeded(SatelliteError):
+    """The tenant has as many jobs that have not ended as the key may have."""
+
+    status, code, title = 429, "quota_exceeded", "Too many open jobs"
 
 
 class ClientClosed(SatelliteError):

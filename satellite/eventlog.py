@@ -19,7 +19,7 @@ from uuid import UUID
 
 from satellite.errors import CursorExpired, SlowReader, StoreUnavailable
 from satellite.metrics import Metrics
-from satellite.store import LogEvent, Store
+from satellite.store import LogEvent, Store, TenantEvent
 from satellite.tasks import stop
 
 Position = tuple[int, int]
@@ -58,13 +58,11 @@ class EventLog:
 
     Args:
         store: where the log is.
-        tenant: whose events are read.
         metrics: where its lag is counted.
     """
 
-    def __init__(self, store: Store, *, tenant: str, metrics: Metrics) -> None:
+    def __init__(self, store: Store, *, metrics: Metrics) -> None:
         self._store = store
-        self._tenant = tenant
         self._metrics = metrics
         self._readers: set[_Reader | _Digester] = set()
         self._position: Position = (0, 0)
@@ -92,8 +90,8 @@ class EventLog:
                 "the jobs for what was missed"
             )
 
-    async def read(self, *, model_name: str | None, after: Position) -> AsyncGenerator[LogEvent]:
-        """All events after a position, and then every new one as it comes.
+    async def read(self, tenant: str, *, model_name: str | None, after: Position) -> AsyncGenerator[LogEvent]:
+        """All events of a tenant after a position, and then every new one as it comes.
 
         Raises:
             CursorExpired: events after this position are no longer kept.
@@ -101,13 +99,13 @@ class EventLog:
             StoreUnavailable: PostgreSQL does not answer.
         """
         await self.check(after)
-        reader = _Reader(model_name)
+        reader = _Reader(tenant, model_name)
         await self._join(reader)
         try:
             joined_at = self._position  # what comes through the reader is after this
             position = after
             while position < joined_at:
-                page = await self._store.read_log(self._tenant, position, model_name=model_name, limit=PAGE)
+                page = await self._store.read_log(tenant, position, model_name=model_name, limit=PAGE)
                 for event in page:
                     if event.position > joined_at:
                         break
@@ -121,12 +119,15 @@ class EventLog:
         finally:
             self._readers.discard(reader)
 
-    async def digests(self, *, after: Position, most: int, pause_s: float) -> AsyncGenerator[Digest]:
-        """What has changed after a position, and then what changes, in digests.
+    async def digests(
+        self, tenant: str, *, after: Position, most: int, pause_s: float
+    ) -> AsyncGenerator[Digest]:
+        """What has changed of a tenant's jobs after a position, and then what changes, in digests.
 
         However much happens, nobody is too slow for it: what cannot be shown is left out, oldest first.
 
         Args:
+            tenant: the tenant.
             after: the position.
             most: the jobs in one digest, at most.
             pause_s: between two of them, at least.
@@ -136,12 +137,10 @@ class EventLog:
             StoreUnavailable: PostgreSQL does not answer.
         """
         await self.check(after)
-        digester = _Digester(after, most)
+        digester = _Digester(tenant, after, most)
         await self._join(digester)
         try:
-            missed = await self._store.read_log_backwards(
-                self._tenant, after, self._position, limit=DIGEST_BACK
-            )
+            missed = await self._store.read_log_backwards(tenant, after, self._position, limit=DIGEST_BACK)
             digester.begin(missed, more=len(missed) == DIGEST_BACK)
             while True:
                 yield await digester.get()
@@ -162,13 +161,14 @@ class EventLog:
         delays = iter(RETRY_S)
         while self._readers:
             self._grown.clear()
-            page: list[LogEvent] = []
+            page: list[TenantEvent] = []
             with contextlib.suppress(StoreUnavailable):
-                page = await self._store.read_log(self._tenant, self._position, limit=PAGE)
+                page = await self._store.read_log_page(self._position, statuses=None, limit=PAGE)
             for event in page:
                 self._position = event.position
                 for reader in self._readers:
-                    reader.deliver(event)
+                    if reader.tenant == event.tenant:
+                        reader.deliver(event)
             if page:
                 # Its oldest event has waited longest.
                 lag_s = (datetime.now(UTC) - page[0].at).total_seconds()
@@ -187,7 +187,8 @@ class EventLog:
 class _Reader:
     """A bounded queue of events of one watcher."""
 
-    def __init__(self, model_name: str | None) -> None:
+    def __init__(self, tenant: str, model_name: str | None) -> None:
+        self.tenant = tenant
         self._model_name = model_name
         self._queue: asyncio.Queue[LogEvent] = asyncio.Queue(MAX_UNREAD)
         self._overflowed = False
@@ -220,7 +221,8 @@ class _Reader:
 class _Digester:
     """The newest step of each job that has changed, for one watcher."""
 
-    def __init__(self, after: Position, most: int) -> None:
+    def __init__(self, tenant: str, after: Position, most: int) -> None:
+        self.tenant = tenant
         self._after = self._position = after
         self._most = most
         self._newest: OrderedDict[UUID, LogEvent] = OrderedDict()

@@ -7,7 +7,7 @@ key or channel                      kind       holds
 ==================================  =========  ==========================================================
 `satellite:job:{job_id}`            channel    the steps of one job
 `satellite:control`                 channel    wake-ups for all ingresses: see `Wake`
-`satellite:result:{job_id}`         string     a finished job in its wire form, for `result_cache_s` seconds
+`satellite:result:{tenant}:{id}`    string     a finished job in its wire form, for `result_cache_s` seconds
 ==================================  =========  ==========================================================
 """
 
@@ -57,6 +57,7 @@ class Wake(StrEnum):
     CANCEL = "cancel"  # whoever holds this job shall cancel it
     FORGET = "forget"  # this job was deleted
     WEBHOOK = "webhook"  # somebody wants to be told of a job, or a delivery is due
+    KEYS = "keys"  # API keys were made or revoked
     DEFAULT = "default"  # another version of this model answers where none is named
 
 
@@ -65,9 +66,9 @@ def job_channel(job_id: UUID | str) -> str:
     return f"satellite:job:{job_id}"
 
 
-def result_key(job_id: UUID | str) -> str:
-    """The cache key of one finished job."""
-    return f"satellite:result:{job_id}"
+def result_key(job_id: UUID | str, tenant: str) -> str:
+    """The cache key of one finished job: who asks for another tenant's finds nothing."""
+    return f"satellite:result:{tenant}:{job_id}"
 
 
 class Subscription:
@@ -122,11 +123,13 @@ class EventHub:
         self._origin = uuid4().hex
         self._watchers: defaultdict[str, set[Subscription]] = defaultdict(set)
         self._remote: Counter[str] = Counter()  # how many of them want to hear other ingresses too
-        self._lookups: GroupCommit[UUID, bytes | None] = GroupCommit(self._read_cache, max_items=64)
+        self._lookups: GroupCommit[tuple[UUID, str], bytes | None] = GroupCommit(
+            self._read_cache, max_items=64
+        )
         self._on_wake: defaultdict[Wake, list[Callable[[str], object]]] = defaultdict(list)
         self._pubsub: Any = None
         self._listener: asyncio.Task[None] | None = None
-        self._outbox: list[tuple[UUID, Step, bytes | None]] = []
+        self._outbox: list[tuple[UUID, str, Step, bytes | None]] = []
         self._wakes: dict[tuple[Wake, str], None] = {}  # in order, each once
         self._sender: asyncio.Task[None] | None = None
         self.connected = False  # whether events of other ingresses arrive
@@ -151,16 +154,17 @@ class EventHub:
         """
         await self._redis.ping()
 
-    def publish(self, job_id: UUID, step: Step, result: bytes | None = None) -> None:
+    def publish(self, job_id: UUID, tenant: str, step: Step, result: bytes | None = None) -> None:
         """Tell the watchers of a job, here at once, and elsewhere through Redis.
 
         Args:
             job_id: the job.
+            tenant: whose it is.
             step: what happened.
             result: the finished job in wire form; it is cached before anyone elsewhere is told.
         """
         self._deliver(job_channel(job_id), step)
-        self._outbox.append((job_id, step, result))
+        self._outbox.append((job_id, tenant, step, result))
         self.wake(Wake.LOG)
 
     def wake(self, kind: Wake, value: str = "") -> None:
@@ -174,10 +178,10 @@ class EventHub:
         """Call `callback` too with the value of every wake-up of this kind."""
         self._on_wake[kind].append(callback)
 
-    async def forget(self, job_id: UUID) -> None:
+    async def forget(self, job_id: UUID, tenant: str) -> None:
         """Drop a job from the cache."""
         with contextlib.suppress(RedisError, OSError):
-            await self._redis.delete(result_key(job_id))
+            await self._redis.delete(result_key(job_id, tenant))
         self.wake(Wake.FORGET, str(job_id))
 
     async def _send(self) -> None:
@@ -191,13 +195,13 @@ class EventHub:
             self._sender = None
 
     async def _send_batch(
-        self, steps: list[tuple[UUID, Step, bytes | None]], wakes: list[tuple[Wake, str]]
+        self, steps: list[tuple[UUID, str, Step, bytes | None]], wakes: list[tuple[Wake, str]]
     ) -> None:
         keys: list[str] = []
         arguments: list[str | bytes | int] = [self._cache_s]
-        for job_id, step, result in steps:
+        for job_id, tenant, step, result in steps:
             cached = result if self._cache_s else None
-            keys.append("" if cached is None else result_key(job_id))
+            keys.append("" if cached is None else result_key(job_id, tenant))
             message = orjson.dumps([self._origin, step.attempt, step.status, step.at])
             arguments += (cached or "", job_channel(job_id), message)
         for kind, value in wakes:
@@ -209,15 +213,15 @@ class EventHub:
             # Watchers elsewhere find out from PostgreSQL, which they look at now and then.
             logger.warning("Redis does not answer.", extra={"action": "redis_away", "error": str(error)})
 
-    async def cached_result(self, job_id: UUID) -> bytes | None:
-        """A finished job in wire form, if Redis has it."""
+    async def cached_result(self, job_id: UUID, tenant: str) -> bytes | None:
+        """A tenant's finished job in wire form, if Redis has it."""
         try:
-            return await self._lookups.submit(job_id)
+            return await self._lookups.submit((job_id, tenant))
         except (RedisError, OSError):
             return None
 
-    async def _read_cache(self, job_ids: Sequence[UUID]) -> list[bytes | None]:
-        found: list[Any] = await self._redis.mget([result_key(job_id) for job_id in job_ids])
+    async def _read_cache(self, jobs: Sequence[tuple[UUID, str]]) -> list[bytes | None]:
+        found: list[Any] = await self._redis.mget([result_key(*job) for job in jobs])
         return found
 
     @contextlib.asynccontextmanager

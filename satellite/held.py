@@ -32,7 +32,7 @@ from satellite.errors import (
 )
 from satellite.events import EventHub
 from satellite.groupcommit import GroupCommit, as_it_is
-from satellite.jobs import DEFAULT_TENANT, Job, JobStatus, Step, ended_attempt, past_attempts, storable
+from satellite.jobs import Job, JobStatus, Step, ended_attempt, past_attempts, storable
 from satellite.metrics import Metrics
 from satellite.recent import RecentJobs
 from satellite.requests import JobRequest
@@ -43,6 +43,8 @@ logger = logging.getLogger(__name__)
 
 # A job that computes for less than this is never written as `running` first: its completion says it all.
 START_WRITE_DELAY_S = 0.05
+# What PostgreSQL can hold in one field.
+MAX_RESULT_BYTES = 2**30
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,10 +125,11 @@ class HeldJobs:
         """The jobs that are held."""
         return list(self._requests)
 
-    def find(self, job_id: UUID) -> Job | None:
-        """The job as it is now, if it is held here or has just ended here."""
+    def find(self, job_id: UUID, tenant: str) -> Job | None:
+        """The tenant's job as it is now, if it is held here or has just ended here."""
         request = self._requests.get(job_id)
-        return self.recent.find(job_id) if request is None else request.job
+        job = self.recent.find(job_id) if request is None else request.job
+        return None if job is None or job.tenant != tenant else job
 
     def __contains__(self, job_id: UUID) -> bool:
         return job_id in self._requests
@@ -270,14 +273,20 @@ class HeldJobs:
 
     # Out
 
-    def cancel(self, job_id: UUID) -> asyncio.Future[bool] | None:
+    def cancel(self, job_id: UUID, tenant: str | None = None) -> asyncio.Future[bool] | None:
         """Cancel a job that is held. One that waits never runs; of one that runs the result is discarded.
+
+        Args:
+            job_id: the job.
+            tenant: whose it must be; None: it is in the database that its tenant wants it cancelled.
 
         Returns:
             The recording of it, which is True once it is cancelled; None if it is not held, or is ending.
         """
         request = self._requests.get(job_id)
         if request is None or request.ended or request.owner != self.owner:
+            return None
+        if tenant is not None and request.job.tenant != tenant:
             return None
         if request.requeue_write is not None:
             return self._background.spawn(self._cancel_after_requeue(request))
@@ -403,12 +412,11 @@ class HeldJobs:
     def publish(self, job: Job, at: datetime) -> None:
         """Tell who watches the job that it has come to where it is now."""
         step = Step(attempt=job.attempt, status=job.status, at=at)
-        self._events.publish(job.job_id, step, job.to_json() if job.status.is_terminal else None)
+        self._events.publish(job.job_id, job.tenant, step, job.to_json() if job.status.is_terminal else None)
 
     async def publish_stored(self, job_id: UUID) -> None:
         """Tell who watches a job whose end was recorded without its being held."""
-        job = await self._store.get(job_id, DEFAULT_TENANT)
-        if job is not None:
+        for job, _ in (await self._store.ended_jobs([job_id], max_result_bytes=MAX_RESULT_BYTES)).values():
             self.publish_ended(job)
 
     def publish_ended(self, job: Job) -> None:

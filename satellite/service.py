@@ -23,6 +23,8 @@ from uuid import UUID
 
 import orjson
 
+from satellite.access.callers import Caller
+from satellite.access.limits import Quota
 from satellite.admission import make_job
 from satellite.artifacts import ArtifactSource
 from satellite.batching import FlushReason, Outcome, Tensor
@@ -37,7 +39,7 @@ from satellite.errors import (
 from satellite.events import EventHub, Wake
 from satellite.feed import Feed
 from satellite.held import HeldJobs, error_json
-from satellite.jobs import DEFAULT_TENANT, Job, JobStatus
+from satellite.jobs import Job, JobStatus
 from satellite.lease import Lease
 from satellite.metrics import Metrics
 from satellite.releases import NoReplicas, Releases, Replicas
@@ -83,6 +85,7 @@ class Service:
         self.events = events
         self.releases = Releases(catalog, sources or {}, store, events, replicas or NoReplicas())
         self.receivers = Receivers.of(settings)
+        self._quota = Quota(store.keys)
         self.draining = asyncio.Event()
         self.lease = Lease(
             store,
@@ -116,15 +119,20 @@ class Service:
         """This ingress, for its lease and the fence on its completions."""
         return self.lease.owner
 
-    async def submit(self, submission: Submission) -> Submitted:
+    async def submit(self, submission: Submission, caller: Caller) -> Submitted:
         """Accept a job. When this returns, the job is committed in PostgreSQL.
+
+        Args:
+            submission: what is asked for.
+            caller: who asks.
 
         Raises:
             ModelNotFound, VersionNotFound, InvalidRequest, QueueFull, IdempotencyConflict, StoreUnavailable:
             it was not accepted.
         """
-        new = await self._new(submission, time.time())
+        new = await self._new(submission, caller.tenant, time.time())
         self.queues[submission.model_name].admit()
+        await self._quota.admit(caller)
         row = self._row(new)
         try:
             # A caller that hangs up during the commit must not leave a committed job that nobody runs.
@@ -134,15 +142,16 @@ class Service:
             raise
         if isinstance(answer, IdempotencyConflict):
             raise answer
-        return answer if isinstance(answer, Submitted) else await self._replayed(answer)
+        return answer if isinstance(answer, Submitted) else await self._replayed(answer, caller.tenant)
 
     async def submit_all(
-        self, submissions: Sequence[Submission | SatelliteError]
+        self, submissions: Sequence[Submission | SatelliteError], caller: Caller
     ) -> list[Submitted | SatelliteError]:
         """Accept many jobs in one transaction, each for itself: what is wrong with one touches no other.
 
         Args:
             submissions: an error stands for one that was refused already, and comes back in its place.
+            caller: who asks for them.
 
         Raises:
             StoreUnavailable: none was accepted.
@@ -156,16 +165,17 @@ class Service:
             try:
                 if isinstance(submission, SatelliteError):
                     raise submission
-                new = await self._new(submission, came_at_s)
+                new = await self._new(submission, caller.tenant, came_at_s)
                 counts[submission.model_name] += 1
                 self.queues[submission.model_name].admit(counts[submission.model_name])
+                await self._quota.admit(caller)
                 items.append(new)
             except SatelliteError as error:
                 items.append(error)
         return await asyncio.shield(self._background.spawn(self._accept_all(items)))
 
-    async def _new(self, submission: Submission, came_at_s: float) -> _New:
-        job, request = await make_job(submission, self.catalog, self.releases)
+    async def _new(self, submission: Submission, tenant: str, came_at_s: float) -> _New:
+        job, request = await make_job(submission, tenant, self.catalog, self.releases)
         webhook = submission.webhook and await self.receivers.of_job(submission.webhook)
         return _New(came_at_s=came_at_s, submission=submission, request=request, job=job, webhook=webhook)
 
@@ -215,14 +225,16 @@ class Service:
             row, verdict = next(stored)
             try:
                 answer = self._committed(item, row, verdict)
-                answers.append(await self._replayed(answer) if isinstance(answer, UUID) else answer)
+                answers.append(
+                    await self._replayed(answer, item.job.tenant) if isinstance(answer, UUID) else answer
+                )
             except SatelliteError as error:
                 answers.append(error)  # of this one alone: the others are committed and must be held
         return answers
 
-    async def _replayed(self, job_id: UUID) -> Submitted:
+    async def _replayed(self, job_id: UUID, tenant: str) -> Submitted:
         """The job that the same idempotency key made before."""
-        earlier = self.held.find(job_id) or await self.store.get(job_id, DEFAULT_TENANT)
+        earlier = self.held.find(job_id, tenant) or await self.store.get(job_id, tenant)
         if earlier is None:
             raise IdempotencyConflict(
                 f"the idempotency key was used for job {job_id}, which has been deleted; send a new key"
@@ -270,6 +282,7 @@ class Service:
         data: Any,
         config: dict[str, Any],
         *,
+        tenant: str,
         wait_s: float,
         model_version: str | None = None,
     ) -> bytes:
@@ -317,6 +330,7 @@ class Service:
         model_name: str,
         requests: Sequence[ValidRequest[str | Tensor]],
         *,
+        tenant: str,
         version: str | None,
         wait_s: float,
     ) -> list[tuple[Outcome, Batch]]:
@@ -325,6 +339,7 @@ class Service:
         Args:
             model_name: the model.
             requests: what it shall answer.
+            tenant: whose requests they are.
             version: as `releases.choose` has chosen it.
             wait_s: for how long their caller waits.
 

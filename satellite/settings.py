@@ -76,6 +76,22 @@ class Settings(BaseSettings):
     num_cpus: int | None = Field(
         default=None, ge=1, description="CPUs of the local Ray head; unset: all cores."
     )
+    keys: bool = Field(
+        default=False,
+        description="on: every call needs an API key (`satellite keys create`). off: everybody may do "
+        "everything, so that all must listen on loopback.",
+    )
+    key_secret: SecretStr | None = Field(
+        default=None,
+        min_length=32,
+        description="What API keys are hashed with; the same on all nodes. Unset: `satellite up` keeps one "
+        "in its home.",
+    )
+    allowed_origins: Annotated[tuple[str, ...], NoDecode] = Field(
+        default=(),
+        description="Where else pages may come from that call the API in browsers (CORS), such as "
+        "https://app.example.org; with commas between them.",
+    )
     ray_token: SecretStr | None = Field(
         default=None,
         min_length=16,
@@ -127,6 +143,7 @@ class Settings(BaseSettings):
         pattern=r"^[A-Za-z0-9._-]{1,100}$",
         description="What the names of the topics begin with, and the name of the consumer group.",
     )
+    kafka_tenant: str = Field(default="default", description="Whose the jobs are that come through Kafka.")
     kafka_security: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = "PLAINTEXT"
     kafka_sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = "SCRAM-SHA-512"
     kafka_username: str | None = None
@@ -180,7 +197,7 @@ class Settings(BaseSettings):
     torch_threads: int = Field(default=1, ge=1, description="Threads of torch in each CPU replica.")
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
 
-    @field_validator("webhook_allow", "webhook_ports", "webhook_retries_s", mode="before")
+    @field_validator("webhook_allow", "webhook_ports", "webhook_retries_s", "allowed_origins", mode="before")
     @classmethod
     def _split_commas(cls, value: Any) -> Any:
         return (

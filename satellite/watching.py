@@ -13,7 +13,7 @@ import orjson
 from satellite.errors import JobNotFound
 from satellite.eventlog import EventLog, Position
 from satellite.events import Wake
-from satellite.jobs import DEFAULT_TENANT, Job, JobStatus, Step
+from satellite.jobs import Job, JobStatus, Step
 from satellite.service import Service
 
 # How often a waiting caller looks at PostgreSQL, should an event have been lost (Redis away, say).
@@ -45,36 +45,38 @@ class Watching:
         self._service = service
         self._store = service.store
         self._events = service.events
-        self._log = EventLog(service.store, tenant=DEFAULT_TENANT, metrics=service.metrics)
+        self._log = EventLog(service.store, metrics=service.metrics)
         service.events.on_wake(Wake.LOG, self._log.grew)
 
     async def close(self) -> None:
         """Stop following the log."""
         await self._log.close()
 
-    async def result(self, job_id: UUID, *, wait_s: float = 0) -> tuple[JobStatus, bytes]:
+    async def result(self, job_id: UUID, tenant: str, *, wait_s: float = 0) -> tuple[JobStatus, bytes]:
         """The job as it is now, or as it is when it ends, if that is within `wait_s`.
 
         Returns:
             Its status and its wire form.
 
         Raises:
-            JobNotFound: there is no such job.
+            JobNotFound: the tenant has no such job.
             StoreUnavailable: PostgreSQL is needed and does not answer.
         """
-        status, body = await self._result(job_id)
+        status, body = await self._result(job_id, tenant)
         if status.is_terminal or wait_s <= 0:
             return status, body
         deadline = time.monotonic() + wait_s
         async with self._events.subscribe(job_id, local=job_id in self._service.held) as subscription:
             while True:
-                status, body = await self._result(job_id)
+                status, body = await self._result(job_id, tenant)
                 left_s = deadline - time.monotonic()
                 if status.is_terminal or left_s <= 0 or self._service.draining.is_set():
                     return status, body
                 await subscription.get(min(left_s, POLL_S))
 
-    async def job_events(self, job_id: UUID, *, after: Order = BEFORE_ALL) -> AsyncGenerator[Event]:
+    async def job_events(
+        self, job_id: UUID, tenant: str, *, after: Order = BEFORE_ALL
+    ) -> AsyncGenerator[Event]:
         """Every step of a job after one that the caller knows, to its end. The last carries the whole job.
 
         Ends early when this ingress is about to stop.
@@ -87,7 +89,7 @@ class Watching:
         async with self._events.subscribe(job_id, local=job_id in self._service.held) as subscription:
             while not self._service.draining.is_set():
                 # The job itself tells all its steps, those too that nobody heard of.
-                job = await self._job(job_id)
+                job = await self._job(job_id, tenant)
                 for step in job.steps():
                     if step.order > seen:
                         seen = step.order
@@ -101,7 +103,7 @@ class Watching:
                     seen = heard.order
                     yield _job_event(job, heard)
 
-    async def check(self, job_id: UUID | None, after: tuple[int, int] | None) -> None:
+    async def check(self, job_id: UUID | None, tenant: str, after: tuple[int, int] | None) -> None:
         """Whether there is such a stream.
 
         Raises:
@@ -109,7 +111,7 @@ class Watching:
             CursorExpired: the log does not go back so far.
         """
         if job_id is not None:
-            await self._job(job_id)
+            await self._job(job_id, tenant)
         elif after is not None:
             await self._log.check(after)
 
@@ -117,24 +119,26 @@ class Watching:
         """The position in the log after which everything is still to come."""
         return await self._store.log_position()
 
-    async def log_events(self, *, model_name: str | None, after: Position) -> AsyncGenerator[Event]:
-        """Every step of all jobs, or of one model's, after a position in the log, without end.
+    async def log_events(
+        self, tenant: str, *, model_name: str | None, after: Position
+    ) -> AsyncGenerator[Event]:
+        """Every step of a tenant's jobs, or of one model's, after a position in the log, without end.
 
         Raises:
             CursorExpired, SlowReader, StoreUnavailable: see `EventLog.read`.
         """
-        async for event in self._log.read(model_name=model_name, after=after):
+        async for event in self._log.read(tenant, model_name=model_name, after=after):
             step = Step(attempt=event.attempt, status=event.status, at=event.at)
             id_ = f"{event.position[0]}-{event.position[1]}"
             yield Event(id=id_, body=_body(id_, event.job_id, event.model_name, step, None))
 
-    async def changes(self, *, after: Position) -> AsyncGenerator[Event]:
-        """The jobs that have changed after a position in the log, in digests, without end.
+    async def changes(self, tenant: str, *, after: Position) -> AsyncGenerator[Event]:
+        """The tenant's jobs that have changed after a position in the log, in digests, without end.
 
         Raises:
             CursorExpired, StoreUnavailable: see `EventLog.digests`.
         """
-        async for digest in self._log.digests(after=after, most=MAX_CHANGES, pause_s=CHANGES_S):
+        async for digest in self._log.digests(tenant, after=after, most=MAX_CHANGES, pause_s=CHANGES_S):
             id_ = f"{digest.position[0]}-{digest.position[1]}"
             steps = [
                 {"job_id": str(event.job_id), "model_name": event.model_name, "status": event.status}
@@ -143,17 +147,17 @@ class Watching:
             fields = {"type": "changes", "id": id_, "steps": steps, "more": digest.more}
             yield Event(id=id_, body=orjson.dumps(fields))
 
-    async def _result(self, job_id: UUID) -> tuple[JobStatus, bytes]:
-        job = self._service.held.find(job_id)
+    async def _result(self, job_id: UUID, tenant: str) -> tuple[JobStatus, bytes]:
+        job = self._service.held.find(job_id, tenant)
         if job is None:
-            cached = await self._events.cached_result(job_id)
+            cached = await self._events.cached_result(job_id, tenant)
             if cached is not None:
                 return JobStatus(orjson.loads(cached)["status"]), cached
-            job = await self._job(job_id)
+            job = await self._job(job_id, tenant)
         return job.status, job.to_json()
 
-    async def _job(self, job_id: UUID) -> Job:
-        job = self._service.held.find(job_id) or await self._store.get(job_id, DEFAULT_TENANT)
+    async def _job(self, job_id: UUID, tenant: str) -> Job:
+        job = self._service.held.find(job_id, tenant) or await self._store.get(job_id, tenant)
         if job is None:
             raise JobNotFound(f"there is no job {job_id}")
         return job

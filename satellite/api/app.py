@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from fastapi import FastAPI
 from fastapi_offline import FastAPIOffline
+from starlette.middleware.cors import CORSMiddleware
 from starlette.routing import BaseRoute
-from starlette.types import Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from satellite import __version__
 from satellite.api import (
+    access,
     events,
     health,
     inference,
@@ -23,9 +25,13 @@ from satellite.api import (
     websocket,
 )
 from satellite.api.context import ApiContext
+from satellite.api.guard import Guard
 from satellite.api.hot import ROUTE_NAMES, HotRoutes
 from satellite.api.middleware import RequestMiddleware
 from satellite.catalog import Catalog
+
+# What pages from elsewhere may send; `Authorization` is a header like any other here, and no cookie is.
+CORS_HEADERS = ("Authorization", "Content-Type", "Idempotency-Key", "Last-Event-ID", "X-Request-ID")
 
 DESCRIPTION = """
 Submit a job, get an id at once, read the result later or watch it arrive.
@@ -47,9 +53,17 @@ class Application:
     def __init__(self, context: ApiContext, *, echo_request_id: bool = True) -> None:
         self.fastapi = fastapi(context.service.catalog)
         self.fastapi.state.context = context
-        self._stack = RequestMiddleware(
-            HotRoutes(self.fastapi), metrics=context.service.metrics, echo=echo_request_id
-        )
+        origins = context.settings.allowed_origins
+        app: ASGIApp = Guard(HotRoutes(self.fastapi), context.access, origins)
+        if origins:
+            app = CORSMiddleware(
+                app,
+                allow_origins=origins,
+                allow_methods=["GET", "POST", "PATCH", "DELETE"],
+                allow_headers=CORS_HEADERS,
+                expose_headers=["Location", "Idempotent-Replayed", "Retry-After", "X-Request-ID"],
+            )
+        self._stack = RequestMiddleware(app, metrics=context.service.metrics, echo=echo_request_id)
         # Serve looks at these two to name requests in its metrics.
         self.routes: list[BaseRoute] = [*ROUTE_NAMES, *self.fastapi.routes]
         self.router = self.fastapi.router
@@ -81,6 +95,7 @@ def fastapi(catalog: Catalog) -> FastAPI:
                 "name": "open inference protocol",
                 "description": "The models as KServe's and Triton's clients know them.",
             },
+            {"name": "access", "description": "API keys and tickets."},
             {"name": "health", "description": "How the system is."},
         ],
     )
@@ -94,6 +109,7 @@ def fastapi(catalog: Catalog) -> FastAPI:
     app.include_router(models.router)
     app.include_router(overview.router)
     app.include_router(oip.router)
+    app.include_router(access.router)
     app.include_router(health.router)
     app.include_router(websocket.router)
     page.install(app)

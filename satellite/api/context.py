@@ -8,12 +8,19 @@ from typing import Any, Protocol
 
 from starlette.requests import HTTPConnection
 
+from satellite.access.access import Access
+from satellite.access.callers import Caller
 from satellite.control import JobControl
+from satellite.errors import SatelliteError, Unauthenticated
 from satellite.overview import Overview
 from satellite.service import Service
 from satellite.settings import Settings
 from satellite.watching import Watching
 from satellite.webhooks.control import WebhookControl
+
+# Where the guard puts who calls, and for a socket why nobody may.
+CALLER = "satellite.caller"
+REFUSED = "satellite.refused"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,6 +104,7 @@ class ApiContext:
     """The parts an application is made of."""
 
     service: Service
+    access: Access
     watching: Watching
     control: JobControl
     webhooks: WebhookControl
@@ -111,3 +119,25 @@ class ApiContext:
 def context_of(connection: HTTPConnection) -> ApiContext:
     """The context of the application that serves this request or socket."""
     return connection.app.state.context
+
+
+def caller_of(connection: HTTPConnection) -> Caller:
+    """Who makes this call.
+
+    Raises:
+        Unauthenticated: nobody has said so. The guard lets no such call come here.
+    """
+    caller = possible_caller(connection)
+    if caller is None:
+        raise Unauthenticated("this needs an API key")
+    return caller
+
+
+def possible_caller(connection: HTTPConnection) -> Caller | None:
+    """Who makes this call, if it is known: what is open to all need not be told."""
+    return connection.scope.get(CALLER)
+
+
+def refusal_of(connection: HTTPConnection) -> SatelliteError | None:
+    """Why nobody may use this socket, if so."""
+    return connection.scope.get(REFUSED)

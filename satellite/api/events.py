@@ -17,11 +17,12 @@ import orjson
 from fastapi import APIRouter, Query, Request
 from starlette.responses import StreamingResponse
 
+from satellite.access.callers import Caller
 from satellite.api.body import invalid
-from satellite.api.context import ApiContext, context_of
+from satellite.api.context import ApiContext, caller_of, context_of
 from satellite.api.openapi import described
 from satellite.api.problems import problem
-from satellite.errors import SatelliteError
+from satellite.errors import SatelliteError, Unauthenticated
 from satellite.watching import BEFORE_ALL, Event
 
 router = APIRouter(prefix="/api/v1/events", tags=["jobs"])
@@ -51,22 +52,28 @@ async def events(
     after = parse_event_id(last_event_id, of_job=job_id is not None)
     if model_name is not None:
         context.service.catalog.find(model_name)
-    await context.watching.check(job_id, after)  # an error now, not in the middle of a stream
-    stream = await open_stream(context, job_id, model_name, after)
+    caller = caller_of(request)
+    await context.watching.check(job_id, caller.tenant, after)  # an error now, not in the middle of a stream
+    stream = await open_stream(context, caller.tenant, job_id, model_name, after)
     return StreamingResponse(
-        _sent(context, stream, request.scope.get("request_id")),
+        _sent(context, caller, stream, request.scope.get("request_id")),
         media_type="text/event-stream",
         headers={"Cache-Control": "no-cache", "X-Accel-Buffering": "no"},
     )
 
 
 async def open_stream(
-    context: ApiContext, job_id: UUID | None, model_name: str | None, after: tuple[int, int] | None
+    context: ApiContext,
+    tenant: str,
+    job_id: UUID | None,
+    model_name: str | None,
+    after: tuple[int, int] | None,
 ) -> AsyncGenerator[Event]:
-    """The events of a job, a model or all, after the one with this id; without one: all, or from now on."""
+    """A tenant's events, of a job, a model or all, after the one with this id (None: all, or from now on)."""
     if job_id is not None:
-        return context.watching.job_events(job_id, after=after or BEFORE_ALL)
-    return context.watching.log_events(model_name=model_name, after=after or await context.watching.now())
+        return context.watching.job_events(job_id, tenant, after=after or BEFORE_ALL)
+    after = after or await context.watching.now()
+    return context.watching.log_events(tenant, model_name=model_name, after=after)
 
 
 def parse_event_id(text: Any, *, of_job: bool) -> tuple[int, int] | None:
@@ -84,15 +91,16 @@ def parse_event_id(text: Any, *, of_job: bool) -> tuple[int, int] | None:
 
 
 async def _sent(
-    context: ApiContext, stream: AsyncGenerator[Event], request_id: str | None
+    context: ApiContext, caller: Caller, stream: AsyncGenerator[Event], request_id: str | None
 ) -> AsyncGenerator[bytes]:
     following = asyncio.ensure_future(anext(stream, None))
     draining = asyncio.ensure_future(context.service.draining.wait())
+    revoked = asyncio.ensure_future(context.access.ended(caller)) if caller.key_id else asyncio.Future[None]()
     try:
         yield f"retry: {RETRY_MS}\n\n".encode()
         while True:
             done, _ = await asyncio.wait(
-                {following, draining}, timeout=PING_INTERVAL_S, return_when=asyncio.FIRST_COMPLETED
+                {following, draining, revoked}, timeout=PING_INTERVAL_S, return_when=asyncio.FIRST_COMPLETED
             )
             if following in done:
                 event = following.result()
@@ -100,6 +108,8 @@ async def _sent(
                     return
                 yield b"id: %b\nevent: job\ndata: %b\n\n" % (event.id.encode(), event.body)
                 following = asyncio.ensure_future(anext(stream, None))
+            elif revoked in done:
+                raise Unauthenticated("the API key is no longer valid")
             elif draining in done:
                 return  # the client comes back with its last id, to an ingress that stays
             else:
@@ -108,6 +118,7 @@ async def _sent(
         yield b"event: problem\ndata: %b\n\n" % orjson.dumps(problem(error, request_id))
     finally:
         draining.cancel()
+        revoked.cancel()
         following.cancel()
         await asyncio.gather(following, return_exceptions=True)
         await stream.aclose()

@@ -11,7 +11,7 @@ from fastapi import APIRouter, Request
 from redis.exceptions import RedisError
 from starlette.responses import JSONResponse, Response
 
-from satellite.api.context import ApiContext, context_of
+from satellite.api.context import ApiContext, context_of, possible_caller
 from satellite.api.schemas import Alive, Health
 from satellite.errors import SatelliteError
 
@@ -24,7 +24,10 @@ _NOT_ACCEPTING: dict[int | str, dict[str, Any]] = {
 
 @router.get("/health", response_model=Health, responses=_NOT_ACCEPTING)
 async def health(request: Request) -> Response:
-    """Every part with its state and latency. 503 when jobs cannot be accepted."""
+    """Every part with its state and latency. 503 when jobs cannot be accepted.
+
+    With keys on, who sends none is told no more than whether they can.
+    """
     context = context_of(request)
     postgres, redis, *others = await asyncio.gather(
         _probe(context.service.store.ping(), when_away="down"),
@@ -38,8 +41,7 @@ async def health(request: Request) -> Response:
     accepting = postgres["state"] == "ok"
     worst = max((part["state"] for part in parts.values()), key=["ok", "degraded", "down"].index)
     state = "down" if not accepting else "ok" if worst == "ok" else "degraded"
-    body = {"state": state, "accepting": accepting, "parts": parts}
-    return JSONResponse(body, status_code=200 if accepting else 503)
+    return _answer(request, state, accepting, parts, 200 if accepting else 503)
 
 
 @router.get("/health/live", response_model=Alive)
@@ -56,8 +58,15 @@ async def ready(request: Request) -> Response:
     for name in context.service.catalog:
         parts[f"model:{name}"] = model_part(name, context)
     ok = all(part["state"] == "ok" for part in parts.values())
-    body = {"state": "ok" if ok else "down", "accepting": parts["postgres"]["state"] == "ok", "parts": parts}
-    return JSONResponse(body, status_code=200 if ok else 503)
+    accepting = parts["postgres"]["state"] == "ok"
+    return _answer(request, "ok" if ok else "down", accepting, parts, 200 if ok else 503)
+
+
+def _answer(
+    request: Request, state: str, accepting: bool, parts: dict[str, Any], status_code: int
+) -> Response:
+    shown = {} if possible_caller(request) is None else parts
+    return JSONResponse({"state": state, "accepting": accepting, "parts": shown}, status_code=status_code)
 
 
 async def _probe(ping: Awaitable[None], *, when_away: str) -> dict[str, Any]:

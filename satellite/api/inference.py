@@ -19,7 +19,7 @@ from satellite.api.body import (
     parse_json,
     read_body,
 )
-from satellite.api.context import ApiContext, context_of
+from satellite.api.context import ApiContext, caller_of, context_of
 from satellite.api.hangup import while_connected
 from satellite.api.openapi import described
 from satellite.api.problems import problem
@@ -42,7 +42,7 @@ async def submit(request: Request) -> Response:
     """
     context = context_of(request)
     body = parse_inference(await _read(request, context), idempotency_key=_key(request))
-    return accepted(await context.service.submit(body.submission))
+    return accepted(await context.service.submit(body.submission, caller_of(request)))
 
 
 @router.post("/batch", **described("batch"))
@@ -52,13 +52,14 @@ async def batch(request: Request) -> Response:
     if _key(request) is not None:
         raise invalid("/headers/idempotency-key", "give each item an idempotency_key of its own")
     fields = parse_fields(await _read(request, context), {"items": _items}, required=("items",))
+    await context.access.charge(caller_of(request), len(fields["items"]) - 1)
     items: list[Submission | SatelliteError] = []
     for item in fields["items"]:
         try:
             items.append(parse_item(item))
         except InvalidRequest as error:
             items.append(error)
-    answers = await context.service.submit_all(items)
+    answers = await context.service.submit_all(items, caller_of(request))
     verdicts = [
         _verdict(number, answer, request.scope.get("request_id")) for number, answer in enumerate(answers)
     ]
@@ -75,7 +76,8 @@ async def result(
 ) -> Response:
     """The job as it is now, or, with `wait_s`, as it is once it has ended."""
     context = context_of(request)
-    _, body = await while_connected(request, context.watching.result(job_id, wait_s=_wait(wait_s, context)))
+    tenant, wait_s = caller_of(request).tenant, _wait(wait_s, context)
+    _, body = await while_connected(request, context.watching.result(job_id, tenant, wait_s=wait_s))
     return Response(body, media_type=JSON)
 
 
@@ -88,19 +90,24 @@ async def predict(request: Request) -> Response:
     """
     context = context_of(request)
     body = parse_inference(await _read(request, context), idempotency_key=_key(request))
-    settings, asked = context.settings, body.submission
+    settings, asked, caller = context.settings, body.submission, caller_of(request)
     wait_s = settings.predict_wait_s if body.wait_s is None else _wait(body.wait_s, context)
     if not body.store:
         if body.job_fields:
             fields = ", ".join(body.job_fields)
             raise invalid("", f'{fields}: for stored jobs only; add "store": true')
         work = context.service.predict(
-            asked.model_name, asked.data, asked.config, wait_s=wait_s, model_version=asked.model_version
+            asked.model_name,
+            asked.data,
+            asked.config,
+            tenant=caller.tenant,
+            wait_s=wait_s,
+            model_version=asked.model_version,
         )
         return Response(await while_connected(request, work), media_type=JSON)
-    submitted = await context.service.submit(asked.flushed())
+    submitted = await context.service.submit(asked.flushed(), caller)
     status, answer = await while_connected(
-        request, context.watching.result(submitted.job.job_id, wait_s=wait_s)
+        request, context.watching.result(submitted.job.job_id, caller.tenant, wait_s=wait_s)
     )
     return Response(answer, media_type=JSON) if status.is_terminal else accepted(submitted)
 

@@ -21,7 +21,7 @@ from satellite.api.body import (
     parse_sought,
     read_body,
 )
-from satellite.api.context import context_of
+from satellite.api.context import caller_of, context_of
 from satellite.api.inference import JSON, accepted
 from satellite.api.openapi import described
 from satellite.api.problems import problem
@@ -67,7 +67,8 @@ async def list_jobs(
         created_before=created_before,
         parent_id=parent_id,
     )
-    jobs = await context_of(request).control.list_jobs(wanted, before=cursor, limit=limit + 1)
+    tenant = caller_of(request).tenant
+    jobs = await context_of(request).control.list_jobs(tenant, wanted, before=cursor, limit=limit + 1)
     more = len(jobs) > limit
     jobs = jobs[:limit]
     return _json(
@@ -83,6 +84,7 @@ async def replay(request: Request) -> Response:
         parse_json(await read_body(request, context.settings.max_body_bytes) or b"{}"), _REPLAY_FIELDS
     )
     outcomes, remaining = await context.control.replay(
+        caller_of(request),
         job_ids=fields.get("job_ids"),
         model_name=fields.get("model_name"),
         error_code=fields.get("error_code"),
@@ -116,7 +118,7 @@ async def cancel_many(request: Request) -> Response:
     if "job_ids" not in fields:
         raise invalid("/job_ids", "is missing")
     job_ids: list[UUID] = fields["job_ids"]
-    answers = await context.control.cancel_all(job_ids)
+    answers = await context.control.cancel_all(job_ids, caller_of(request).tenant)
     request_id = request.scope.get("request_id")
     items = [
         {"job_id": str(job_id), "problem": problem(answer, request_id)}
@@ -135,7 +137,7 @@ async def dead_letters(request: Request) -> Response:
 
     `POST /jobs/retry` with a group's `model_name` and `error_code` repeats its jobs.
     """
-    groups = await context_of(request).control.dead_letters()
+    groups = await context_of(request).control.dead_letters(caller_of(request).tenant)
     return _json(
         {
             "groups": [
@@ -157,7 +159,7 @@ async def dead_letters(request: Request) -> Response:
 async def get_job(request: Request, job_id: UUID) -> Response:
     """One job, with its input, its result and everything else that is stored of it."""
     control = context_of(request).control
-    stored = await control.get(job_id)
+    stored = await control.get(job_id, caller_of(request).tenant)
     position, eta_s = await control.expectation(stored)
     return _json({**job_detail(stored), "queue_position": position, "eta_s": eta_s})
 
@@ -165,7 +167,7 @@ async def get_job(request: Request, job_id: UUID) -> Response:
 @router.get("/{job_id}/explain", **described("explain"))
 async def explain(request: Request, job_id: UUID) -> Response:
     """Where the job's time went, why its batch left, who was in it, and a sentence in plain words."""
-    return _json(await context_of(request).control.explain(job_id))
+    return _json(await context_of(request).control.explain(job_id, caller_of(request).tenant))
 
 
 @router.post("/{job_id}/cancel", **described("cancel"))
@@ -174,7 +176,7 @@ async def cancel(request: Request, job_id: UUID) -> Response:
 
     200: it is cancelled. 202: the ingress that holds it has been asked, and has not answered yet.
     """
-    job = await context_of(request).control.cancel(job_id)
+    job = await context_of(request).control.cancel(job_id, caller_of(request).tenant)
     return _json(job_summary(job), status_code=200 if job.status.is_terminal else 202)
 
 
@@ -187,13 +189,13 @@ async def retry(request: Request, job_id: UUID) -> Response:
     if "idempotency-key" in request.headers:
         key = request.headers["idempotency-key"]
         edits["idempotency_key"] = parse_key(key, "/headers/idempotency-key")
-    return accepted(await context.control.retry(job_id, edits))
+    return accepted(await context.control.retry(job_id, edits, caller_of(request)))
 
 
 @router.delete("/{job_id}", status_code=204, **described("delete"))
 async def delete(request: Request, job_id: UUID) -> Response:
     """Delete a job that has ended, with its input and result. Events of it stay in the log."""
-    await context_of(request).control.delete(job_id)
+    await context_of(request).control.delete(job_id, caller_of(request).tenant)
     return Response(status_code=204)
 
 

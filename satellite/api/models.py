@@ -7,7 +7,7 @@ from typing import Any
 from fastapi import APIRouter, Request
 
 from satellite.api.body import invalid, parse_fields, parse_json, parse_version, read_body
-from satellite.api.context import ApiContext, context_of
+from satellite.api.context import ApiContext, caller_of, context_of
 from satellite.api.openapi import described, problems
 from satellite.api.schemas import ModelInfo, ModelList, VersionsInfo
 from satellite.artifacts import Manifest
@@ -45,6 +45,8 @@ async def set_default(request: Request, name: str) -> dict[str, Any]:
     fields = parse_fields(body, {"version": parse_version, "rollback": _true})
     if len(fields) != 1 or fields.get("version", "") is None:
         raise invalid("", 'must be {"version": "1.0.0"} or {"rollback": true}')
+    wanted = {"version": fields["version"]} if "version" in fields else {"rollback": True}
+    await _audit(request, "model.default", name, **wanted)
     if "version" in fields:
         await context.service.releases.set_default(name, fields["version"])
     else:
@@ -56,6 +58,7 @@ async def set_default(request: Request, name: str) -> dict[str, Any]:
 async def load(request: Request, name: str, version: str) -> dict[str, Any]:
     """Load a version on every replica that runs now, so that the first request for it need not wait."""
     releases = _context(request, name).service.releases
+    await _audit(request, "model.load", f"{name} {version}")
     return {"version": version, "replicas": await releases.load(name, version)}
 
 
@@ -63,6 +66,7 @@ async def load(request: Request, name: str, version: str) -> dict[str, Any]:
 async def unload(request: Request, name: str, version: str) -> dict[str, Any]:
     """Put a version away on every replica, once nothing uses it. Asked for again, it is loaded again."""
     releases = _context(request, name).service.releases
+    await _audit(request, "model.unload", f"{name} {version}")
     return {"version": version, "replicas": await releases.unload(name, version)}
 
 
@@ -136,6 +140,12 @@ def _context(request: Request, name: str) -> ApiContext:
     context = context_of(request)
     context.service.catalog.find(name)
     return context
+
+
+async def _audit(request: Request, action: str, target: str, **details: Any) -> None:
+    request_id = request.scope.get("request_id")
+    access = context_of(request).access
+    await access.audit(caller_of(request), action, target, request_id=request_id, **details)
 
 
 def _true(value: Any, pointer: str) -> bool:

@@ -17,7 +17,7 @@ from starlette.responses import Response
 
 from satellite import __version__
 from satellite.api.body import headers_of, read_body
-from satellite.api.context import ApiContext, context_of
+from satellite.api.context import ApiContext, caller_of, context_of
 from satellite.api.hangup import while_connected
 from satellite.api.health import model_part
 from satellite.api.oip_schemas import BINARY, ERRORS, INFER, IndexEntry, ModelMetadata, Ready, ServerMetadata
@@ -141,7 +141,8 @@ async def infer(request: Request, model_name: str, model_version: str = "") -> R
     outputs = signature.select(None if asked.outputs is None else list(asked.outputs))
     wait_s, config = _wait_and_config(asked.parameters, entry, context)
     rows = _valid_rows(asked, signature, entry, config)
-    answers = await while_connected(request, _compute(context, model_name, rows, version, wait_s))
+    tenant = caller_of(request).tenant
+    answers = await while_connected(request, _compute(context, model_name, rows, tenant, version, wait_s))
     return _answer(asked, entry, outputs, answers, headers.get(b"accept-encoding", b"").decode("latin-1"))
 
 
@@ -173,11 +174,14 @@ async def _compute(
     context: ApiContext,
     model_name: str,
     rows: Sequence[ValidRequest[str | Tensor]],
+    tenant: str,
     version: str | None,
     wait_s: float,
 ) -> list[tuple[Outcome, Batch]]:
     try:
-        return await context.service.predict_rows(model_name, rows, version=version, wait_s=wait_s)
+        return await context.service.predict_rows(
+            model_name, rows, tenant=tenant, version=version, wait_s=wait_s
+        )
     except WaitTimeout as error:
         raise WaitTimeout(f"{error.detail}; raise the parameter timeout (microseconds)") from None
 

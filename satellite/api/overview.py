@@ -10,7 +10,8 @@ import orjson
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
-from satellite.api.context import ApiContext, context_of
+from satellite.access.callers import Caller, Scope
+from satellite.api.context import ApiContext, ClusterState, caller_of, context_of
 from satellite.api.inference import JSON
 from satellite.api.openapi import described
 from satellite.overview import STEP_S
@@ -25,7 +26,9 @@ async def overview(request: Request) -> Response:
     `{"subscribe": {"overview": true}}` over the WebSocket sends `now` and `cluster` every 2 s.
     """
     context = context_of(request)
-    history, latest = await asyncio.gather(context.overview.history(), describe_now(context))
+    history, latest = await asyncio.gather(
+        context.overview.history(), describe_now(context, caller_of(request))
+    )
     content = {
         "step_s": STEP_S,
         **latest,
@@ -35,9 +38,11 @@ async def overview(request: Request) -> Response:
     return Response(orjson.dumps(content, option=orjson.OPT_UTC_Z), media_type=JSON)
 
 
-async def describe_now(context: ApiContext) -> dict[str, Any]:
-    """The last seconds and the cluster, in wire form."""
+async def describe_now(context: ApiContext, caller: Caller) -> dict[str, Any]:
+    """The last seconds and the cluster, in wire form. The machines are shown to who may administer them."""
     now, cluster = await asyncio.gather(context.overview.now(), context.cluster.look())
+    if Scope.ADMIN not in caller.scopes:
+        cluster = ClusterState(ingresses=cluster.ingresses)
     deployments = context.cluster.deployments()
     models = {
         name: {**columns, "replicas": deployments[name].running if name in deployments else 0}

@@ -42,6 +42,8 @@ def problem(error: SatelliteError, request_id: str | None) -> dict[str, Any]:
 def problem_response(error: SatelliteError, request: Request) -> Response:
     """The HTTP answer for an error."""
     headers = {} if error.retry_after_s is None else {"Retry-After": str(error.retry_after_s)}
+    if error.status == HTTPStatus.UNAUTHORIZED:
+        headers["WWW-Authenticate"] = "Bearer"
     if _OIP_PATH.match(request.scope["path"]):
         status = HTTPStatus.BAD_REQUEST if error.status == HTTPStatus.UNPROCESSABLE_ENTITY else error.status
         content = orjson.dumps({"error": error.detail or error.title})

@@ -46,6 +46,24 @@ class Problem(BaseModel):
     retry_after_s: int | None = None
 
 
+class Me(BaseModel):
+    """Whom a call is made for."""
+
+    tenant: str
+    scopes: list[Literal["read", "submit", "admin"]]
+    keys: Literal["on", "off"] = Field(description="off: everybody is the tenant `default`.")
+    key_id: str | None
+    key_name: str | None
+    expires_at: datetime | None
+
+
+class Ticket(BaseModel):
+    """What stands for a key in an address."""
+
+    ticket: str
+    expires_at: datetime
+
+
 class Links(BaseModel):
     """Where to go on."""
 

@@ -20,7 +20,7 @@ from satellite.api.body import (
     parse_text,
     read_body,
 )
-from satellite.api.context import context_of
+from satellite.api.context import caller_of, context_of
 from satellite.api.inference import JSON
 from satellite.api.webhook_schemas import described
 from satellite.webhooks.control import WebhookControl
@@ -39,14 +39,15 @@ async def register(request: Request) -> Response:
     The answer holds the secret that signs its messages; it is not shown again.
     """
     fields = await _fields(request, required=("url",))
-    endpoint, secret = await _control(request).register(**fields)
+    endpoint, secret = await _control(request).register(_tenant(request), **fields)
     return _json({**endpoint_body(endpoint), "secret": secret}, status_code=201)
 
 
 @router.get("/webhooks", **described("list_webhooks"))
 async def list_endpoints(request: Request) -> Response:
     """All endpoints, oldest first."""
-    return _json({"webhooks": [endpoint_body(endpoint) for endpoint in await _control(request).endpoints()]})
+    found = await _control(request).endpoints(_tenant(request))
+    return _json({"webhooks": [endpoint_body(endpoint) for endpoint in found]})
 
 
 @router.post("/webhooks/secret", **described("rotate_job_secret"))
@@ -55,39 +56,39 @@ async def rotate_job_secret(request: Request) -> Response:
 
     It is shown this once. The one before it, if there was one, signs too for another day.
     """
-    return _secret(*await _control(request).rotate(None))
+    return _secret(*await _control(request).rotate(None, _tenant(request)))
 
 
 @router.get("/webhooks/{webhook_id}", **described("get_webhook"))
 async def get_endpoint(request: Request, webhook_id: UUID) -> Response:
     """One endpoint."""
-    return _json(endpoint_body(await _control(request).get(webhook_id)))
+    return _json(endpoint_body(await _control(request).get(webhook_id, _tenant(request))))
 
 
 @router.patch("/webhooks/{webhook_id}", **described("change_webhook"))
 async def change(request: Request, webhook_id: UUID) -> Response:
     """Change an endpoint. Enabled again, it is told of what happens from then on."""
     fields = await _fields(request)
-    return _json(endpoint_body(await _control(request).change(webhook_id, fields)))
+    return _json(endpoint_body(await _control(request).change(webhook_id, _tenant(request), fields)))
 
 
 @router.delete("/webhooks/{webhook_id}", status_code=204, **described("delete_webhook"))
 async def delete(request: Request, webhook_id: UUID) -> Response:
     """Delete an endpoint, with what waits for it and the log of its deliveries."""
-    await _control(request).delete(webhook_id)
+    await _control(request).delete(webhook_id, _tenant(request))
     return Response(status_code=204)
 
 
 @router.post("/webhooks/{webhook_id}/secret", **described("rotate_secret"))
 async def rotate_secret(request: Request, webhook_id: UUID) -> Response:
     """Make a new secret. It is shown this once; the one before it signs too for another day."""
-    return _secret(*await _control(request).rotate(webhook_id))
+    return _secret(*await _control(request).rotate(webhook_id, _tenant(request)))
 
 
 @router.post("/webhooks/{webhook_id}/test", **described("test_webhook"))
 async def test(request: Request, webhook_id: UUID) -> Response:
     """Send the event `webhook.test`, even if the endpoint is disabled."""
-    return _json(delivery_body(await _control(request).test(webhook_id)), status_code=202)
+    return _json(delivery_body(await _control(request).test(webhook_id, _tenant(request))), status_code=202)
 
 
 @router.get("/webhooks/{webhook_id}/deliveries", **described("list_deliveries"))
@@ -101,7 +102,9 @@ async def deliveries(
     cursor: Annotated[UUID | None, Query(description="`next_cursor` of the page before.")] = None,
 ) -> Response:
     """Deliveries to an endpoint with all their tries, newest first."""
-    found = await _control(request).deliveries(webhook_id, before=cursor, status=status, limit=limit + 1)
+    found = await _control(request).deliveries(
+        webhook_id, _tenant(request), before=cursor, status=status, limit=limit + 1
+    )
     page = found[:limit]
     return _json(
         {
@@ -114,21 +117,21 @@ async def deliveries(
 @router.post("/webhooks/{webhook_id}/deliveries/{delivery_id}/redeliver", **described("redeliver"))
 async def redeliver(request: Request, webhook_id: UUID, delivery_id: UUID) -> Response:
     """Send a delivery again, at once and with all its tries; its `webhook-id` stays."""
-    delivery = await _control(request).redeliver(delivery_id, endpoint_id=webhook_id)
+    delivery = await _control(request).redeliver(delivery_id, _tenant(request), endpoint_id=webhook_id)
     return _json(delivery_body(delivery), status_code=202)
 
 
 @router.get("/jobs/{job_id}/deliveries", **described("job_deliveries"))
 async def job_deliveries(request: Request, job_id: UUID) -> Response:
     """Who was told of this job, and what came of it, oldest first."""
-    found = await _control(request).of_job(job_id)
+    found = await _control(request).of_job(job_id, _tenant(request))
     return _json({"deliveries": [delivery_body(delivery) for delivery in found], "next_cursor": None})
 
 
 @router.post("/jobs/{job_id}/deliveries/{delivery_id}/redeliver", **described("redeliver_of_job"))
 async def redeliver_of_job(request: Request, job_id: UUID, delivery_id: UUID) -> Response:
     """The same for a delivery to the URL that the job has brought along."""
-    delivery = await _control(request).redeliver(delivery_id, job_id=job_id)
+    delivery = await _control(request).redeliver(delivery_id, _tenant(request), job_id=job_id)
     return _json(delivery_body(delivery), status_code=202)
 
 
@@ -182,6 +185,10 @@ async def _fields(request: Request, *, required: tuple[str, ...] = ()) -> dict[s
 
 def _control(request: Request) -> WebhookControl:
     return context_of(request).webhooks
+
+
+def _tenant(request: Request) -> str:
+    return caller_of(request).tenant
 
 
 def _secret(secret: str, previous_until: datetime | None) -> Response:

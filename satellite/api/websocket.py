@@ -2,6 +2,9 @@
 
 Every message is one JSON object. From the client, with an optional `ref` that the answer carries back:
 
+- `{"authenticate": "sat_..."}`: where API keys are on, the first message, within 10 s, unless the handshake
+  had the header `Authorization` or the address a `?ticket=` (`POST /api/v1/tickets`).
+
 - `{"subscribe": {"job_id": ...}}`: every step of a job, from its first to its end.
 - `{"subscribe": {"model_name": ...}}`: the model as it is now, then every step of all its jobs.
 - `{"subscribe": {"all": true}}`: every step of all jobs.
@@ -18,8 +21,10 @@ A subscription may carry `"after": ID`, the `id` of the last event seen: it goes
 ingress. Events and ids are those of `GET /api/v1/events`.
 
 From the server, told apart by `type`: `job`, `model`, `changes`, `overview`, `accepted`, `unsubscribed`,
-`pong`, `ping` (sent when nothing else was for a while) and `problem` (RFC 9457). `overview_schemas.py` has
-their shapes. A mistake in one message leaves the socket open.
+`authenticated`, `pong`, `ping` (sent when nothing else was for a while) and `problem` (RFC 9457).
+`overview_schemas.py` has their shapes. A mistake in one message leaves the socket open.
+
+Code 4401 says that there is no valid key, or not any more.
 
 Code 1012 says that this ingress leaves: connect again and subscribe again. Every `submit` it has taken was
 answered before; one without an answer was not taken.
@@ -35,14 +40,16 @@ from uuid import UUID
 import orjson
 from fastapi import APIRouter, WebSocket, WebSocketDisconnect
 
+from satellite.access.callers import Caller, Scope
 from satellite.api.body import parse_item, parse_json
-from satellite.api.context import ApiContext, context_of
+from satellite.api.context import ApiContext, context_of, possible_caller, refusal_of
 from satellite.api.events import open_stream, parse_event_id
+from satellite.api.guard import check_scopes
 from satellite.api.inference import accepted_body
 from satellite.api.models import describe
 from satellite.api.overview import describe_now
 from satellite.api.problems import problem
-from satellite.errors import BodyTooLarge, InvalidRequest, SatelliteError, SlowReader
+from satellite.errors import BodyTooLarge, InvalidRequest, SatelliteError, SlowReader, Unauthenticated
 from satellite.tasks import stop
 
 router = APIRouter()
@@ -66,18 +73,30 @@ NO_MORE = b""  # the last of the unsent messages, never sent itself
 CLOSE_TOO_BIG = 1009
 CLOSE_RESTART = 1012
 CLOSE_TRY_LATER = 1013
+CLOSE_UNAUTHENTICATED = 4401  # 4000 and up are the application's own
+# For how long a socket may be silent about who it is.
+AUTHENTICATE_S = 10.0
+FIRST_MESSAGE = 'the first message must be {"authenticate": "sat_..."}'
 
 
 @router.websocket("/api/v1/ws")
 async def websocket(socket: WebSocket) -> None:
     """Serve one socket until either side ends it."""
     await socket.accept()
-    await _Session(socket, context_of(socket)).serve()
+    session = _Session(socket, context_of(socket))
+    refusal = refusal_of(socket)
+    if refusal is not None:
+        await session.refuse(refusal, CLOSE_UNAUTHENTICATED)
+    else:
+        await session.serve(possible_caller(socket))
 
 
 class _Session:
     def __init__(self, socket: WebSocket, context: ApiContext) -> None:
         self._socket = socket
+        self._caller: Caller | None = None
+        self._known = asyncio.Event()  # who the caller is
+        self._slots = contextlib.ExitStack()  # its place among the open sockets of its key
         self._context = context
         self._service = context.service
         self._unsent: asyncio.Queue[bytes] = asyncio.Queue(MAX_UNSENT)
@@ -85,23 +104,35 @@ class _Session:
         self._watching: dict[str, asyncio.Task[None]] = {}
         self._fatal: asyncio.Future[tuple[SatelliteError, int]] = asyncio.get_running_loop().create_future()
 
-    async def serve(self) -> None:
-        """Read, send and watch, until the peer goes or must be let go."""
+    async def refuse(self, error: SatelliteError, code: int) -> None:
+        """Say why, and close."""
+        with contextlib.suppress(Exception):
+            async with asyncio.timeout(1):
+                await self._socket.send_text(orjson.dumps(self._problem(error)).decode())
+                await self._socket.close(code)
+
+    async def serve(self, caller: Caller | None) -> None:
+        """Read, send and watch, until the peer goes or must be let go.
+
+        Args:
+            caller: the peer; None: it is to say so first.
+        """
+        if caller is not None:
+            self._caller = caller
+            self._known.set()
+        key = asyncio.create_task(self._watch_key()) if self._context.access.keys_on else None
         reader = asyncio.create_task(self._read())
         sender = asyncio.create_task(self._send())
         leaving = asyncio.create_task(self._service.draining.wait())
         try:
             await asyncio.wait({reader, sender, leaving, self._fatal}, return_when=asyncio.FIRST_COMPLETED)
             if self._fatal.done():
-                error, code = self._fatal.result()
-                with contextlib.suppress(Exception):
-                    async with asyncio.timeout(1):
-                        await self._socket.send_text(orjson.dumps(self._problem(error)).decode())
-                        await self._socket.close(code)
+                await self.refuse(*self._fatal.result())
             elif leaving.done():
                 await self._leave(reader, sender)
         finally:
-            tasks: list[asyncio.Task[Any]] = [reader, sender, leaving, *self._watching.values()]
+            self._slots.close()
+            tasks: list[asyncio.Task[Any] | None] = [key, reader, sender, leaving, *self._watching.values()]
             await asyncio.gather(*map(stop, tasks), return_exceptions=True)
 
     async def _leave(self, reader: asyncio.Task[None], sender: asyncio.Task[None]) -> None:
@@ -138,10 +169,50 @@ class _Session:
                 except SatelliteError as error:
                     self._put({**self._problem(error), "ref": ref})
 
+    async def _watch_key(self) -> None:
+        """End the socket of a peer that does not say who it is, or whose key is no longer valid."""
+        try:
+            async with asyncio.timeout(AUTHENTICATE_S):
+                await self._known.wait()
+        except TimeoutError:
+            error = Unauthenticated(f"no key within {AUTHENTICATE_S:g} s; {FIRST_MESSAGE}")
+            self._end(error, CLOSE_UNAUTHENTICATED)
+            return
+        assert self._caller is not None
+        await self._context.access.ended(self._caller)
+        self._end(Unauthenticated("the API key is no longer valid"), CLOSE_UNAUTHENTICATED)
+
+    async def _authenticate(self, key: str, ref: Any) -> None:
+        access = self._context.access
+        try:
+            caller = await access.key(key)
+            await access.charge(caller)
+            self._slots.enter_context(access.concurrency.admit(caller))
+        except Unauthenticated as error:
+            self._end(error, CLOSE_UNAUTHENTICATED)
+            return
+        self._caller = caller
+        self._known.set()
+        self._say_who(caller, ref)
+
+    def _say_who(self, caller: Caller, ref: Any) -> None:
+        scopes = [scope for scope in Scope if scope in caller.scopes]
+        self._put({"type": "authenticated", "tenant": caller.tenant, "scopes": scopes, "ref": ref})
+
     async def _handle(self, fields: dict[str, Any], ref: Any) -> None:
+        caller = self._caller
+        if caller is None:
+            match fields:
+                case {"authenticate": str(key)} if len(fields) == 1:
+                    await self._authenticate(key, ref)
+                case _:
+                    self._end(Unauthenticated(FIRST_MESSAGE), CLOSE_UNAUTHENTICATED)
+            return
+        await self._context.access.charge(caller)
         match fields:
             case {"subscribe": dict() as target} if len(fields) == 1:
-                self._subscribe(cast("dict[str, Any]", target))
+                check_scopes(caller, {Scope.READ})
+                self._subscribe(cast("dict[str, Any]", target), caller)
             case {"unsubscribe": dict() as target} if len(fields) == 1:
                 target.pop("after", None)
                 key = _key(cast("dict[str, Any]", target))
@@ -150,16 +221,23 @@ class _Session:
                     task.cancel()
                 self._put({"type": "unsubscribed", **target, "ref": ref})
             case {"submit": body} if len(fields) == 1:
-                submitted = await self._service.submit(parse_item(body))
+                check_scopes(caller, {Scope.SUBMIT})
+                submitted = await self._service.submit(parse_item(body), caller)
                 answer = {**accepted_body(submitted), "replayed": submitted.replayed}
                 self._put({"type": "accepted", **answer, "ref": ref})
-                self._subscribe({"job_id": str(submitted.job.job_id)})
+                self._subscribe({"job_id": str(submitted.job.job_id)}, caller)
+            case {"authenticate": str()} if len(fields) == 1:
+                if self._context.access.keys_on:
+                    raise InvalidRequest("this socket has a key already; open another one for another key")
+                self._say_who(caller, ref)  # keys are off: any will do
             case {"ping": value} if len(fields) == 1:
                 self._put({"type": "pong", "ping": value, "ref": ref})
             case _:
-                raise InvalidRequest("a message has one of: subscribe, unsubscribe, submit, ping (and ref)")
+                raise InvalidRequest(
+                    "a message has one of: subscribe, unsubscribe, submit, authenticate, ping (and ref)"
+                )
 
-    def _subscribe(self, target: dict[str, Any]) -> None:
+    def _subscribe(self, target: dict[str, Any], caller: Caller) -> None:
         after = target.pop("after", None)
         key = _key(target)
         if key in self._watching:
@@ -169,23 +247,30 @@ class _Session:
         if key == OVERVIEW:
             if after is not None:
                 raise InvalidRequest('the overview is of now: subscribe to it without "after"')
-            self._watching[key] = asyncio.create_task(self._watch_overview())
+            self._watching[key] = asyncio.create_task(self._watch_overview(caller))
             return
         job_id = UUID(target["job_id"]) if "job_id" in target else None
         model_name: str | None = target.get("model_name")
         after = parse_event_id(after, of_job=job_id is not None)
         if key == CHANGES:
-            self._watching[key] = asyncio.create_task(self._watch_changes(after))
+            self._watching[key] = asyncio.create_task(self._watch_changes(caller.tenant, after))
             return
         if model_name is not None:
             self._service.catalog.find(model_name)
-        self._watching[key] = asyncio.create_task(self._forward(key, job_id, model_name, after))
+        self._watching[key] = asyncio.create_task(
+            self._forward(key, caller.tenant, job_id, model_name, after)
+        )
 
     async def _forward(
-        self, key: str, job_id: UUID | None, model_name: str | None, after: tuple[int, int] | None
+        self,
+        key: str,
+        tenant: str,
+        job_id: UUID | None,
+        model_name: str | None,
+        after: tuple[int, int] | None,
     ) -> None:
         try:
-            stream = await open_stream(self._context, job_id, model_name, after)
+            stream = await open_stream(self._context, tenant, job_id, model_name, after)
             if model_name is not None:
                 self._put(self._model(model_name))
             async with contextlib.aclosing(stream):
@@ -199,16 +284,16 @@ class _Session:
             if self._watching.get(key) is asyncio.current_task():  # not one subscribed to it anew
                 del self._watching[key]
 
-    async def _watch_overview(self) -> None:
+    async def _watch_overview(self, caller: Caller) -> None:
         while True:
-            self._put({"type": "overview", **await describe_now(self._context)})
+            self._put({"type": "overview", **await describe_now(self._context, caller)})
             await asyncio.sleep(self._context.overview.until_next_s())
             await self._sent()
 
-    async def _watch_changes(self, after: tuple[int, int] | None) -> None:
+    async def _watch_changes(self, tenant: str, after: tuple[int, int] | None) -> None:
         watching = self._context.watching
         try:
-            digests = watching.changes(after=after or await watching.now())
+            digests = watching.changes(tenant, after=after or await watching.now())
             async with contextlib.aclosing(digests):
                 async for digest in digests:
                     self._put_bytes(digest.body)

@@ -91,6 +91,7 @@ class Intake:
         self._producer = producer
         self._metrics = metrics
         self._max_bytes = settings.max_body_bytes
+        self._tenant = settings.kafka_tenant
         self._receivers = Receivers.of(settings)
         self._topics = Topics(prefix=settings.kafka_prefix)
         self._nobody = uuid4()  # owns nothing: what waits "elsewhere" is all that waits
@@ -151,7 +152,7 @@ class Intake:
         """
         try:
             submission = parse_record(record, max_bytes=self._max_bytes)
-            job, request = await make_job(submission, self._catalog, self._releases)
+            job, request = await make_job(submission, self._tenant, self._catalog, self._releases)
             webhook = submission.webhook and await self._receivers.of_job(submission.webhook)
         except SatelliteError:
             raise

@@ -24,6 +24,7 @@ from satellite.groupcommit import GroupCommit, as_it_is
 from satellite.jobs import PRIORITY_STEP, first_id_at
 from satellite.store import migrate, queries
 from satellite.store.connection import AWAY, Connections
+from satellite.store.keys import KeyStore
 from satellite.store.reading import Reading, stored_job
 from satellite.store.records import Completion, NewJob, Requeue, Start, StoredJob
 from satellite.store.webhooks import WebhookStore
@@ -55,6 +56,7 @@ class Store(Reading):
     def __init__(self, connections: Connections) -> None:
         super().__init__(connections)
         self.webhooks = WebhookStore(connections)
+        self.keys = KeyStore(connections)
         self._inserts: GroupCommit[NewJob, Verdict] = _grouped(self._insert)
         self._starts: GroupCommit[Start, None] = _grouped(self._start)
         self._requeues: GroupCommit[Requeue, bool] = _grouped(self._requeue)

@@ -666,3 +666,49 @@ DELETE FROM job_webhooks
 WHERE job_id IN (SELECT job_id FROM job_webhooks AS w
                  WHERE job_id < $1 AND NOT EXISTS (SELECT FROM jobs WHERE id = w.job_id) ORDER BY job_id LIMIT $2)
 RETURNING job_id;
+
+-- name: add_key
+-- With its line in the audit log. The key that it replaces ends after a while, unless it ends before.
+WITH replaced AS (
+    UPDATE api_keys SET changed_at = clock_timestamp(),
+                        expires_at = least(expires_at, now() + make_interval(secs => $12))
+    WHERE id = $11 AND revoked_at IS NULL),
+logged AS (
+    INSERT INTO audit_log (actor, tenant, action, target, request_id, details) VALUES ($13, $14, $15, $16, $17, $18::jsonb))
+INSERT INTO api_keys (id, tenant, name, scopes, digest, expires_at, requests_per_s, burst, max_concurrent, max_queued)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10);
+
+-- name: revoke_key
+WITH revoked AS (
+    UPDATE api_keys SET revoked_at = now(), changed_at = clock_timestamp() WHERE id = $1 AND revoked_at IS NULL
+    RETURNING id),
+logged AS (
+    INSERT INTO audit_log (actor, tenant, action, target, request_id, details)
+    SELECT $2, $3, $4, $5, $6, $7::jsonb FROM revoked)
+SELECT id FROM revoked;
+
+-- name: list_keys
+SELECT * FROM api_keys WHERE ($1::text IS NULL OR tenant = $1) AND ($2::text IS NULL OR id = $2)
+ORDER BY created_at, id;
+
+-- name: changed_keys
+-- One row at least, with the time of the database. A transaction may end after one that began later: hence the minute.
+SELECT now.now, k.*
+FROM (SELECT now() AS now) AS now
+LEFT JOIN api_keys AS k ON $1::timestamptz IS NULL OR k.changed_at >= $1::timestamptz - interval '1 minute';
+
+-- name: used_keys
+UPDATE api_keys AS k SET last_used_at = greatest(k.last_used_at, used.at)
+FROM unnest($1::text[], $2::timestamptz[]) AS used (id, at) WHERE k.id = used.id;
+
+-- name: add_audit
+INSERT INTO audit_log (actor, tenant, action, target, request_id, details) VALUES ($1, $2, $3, $4, $5, $6::jsonb);
+
+-- name: list_audit
+SELECT * FROM audit_log WHERE $1::text IS NULL OR tenant = $1 ORDER BY id DESC LIMIT $2;
+
+-- name: open_jobs_of
+-- Counted no further than the limit: it is asked whether one more may come.
+SELECT t.tenant, (SELECT count(*) FROM (SELECT FROM jobs WHERE jobs.tenant = t.tenant AND status IN ('queued', 'running')
+                                        LIMIT t.most) AS some) AS count
+FROM unnest($1::text[], $2::int[]) AS t (tenant, most);

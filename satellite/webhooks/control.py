@@ -18,7 +18,6 @@ from satellite.errors import (
     WebhookNotFound,
 )
 from satellite.events import Wake
-from satellite.jobs import DEFAULT_TENANT
 from satellite.service import Service
 from satellite.settings import Settings
 from satellite.webhooks.records import DEFAULT_EVENTS, TEST_EVENT, Delivery, Endpoint
@@ -45,6 +44,7 @@ class WebhookControl:
 
     async def register(
         self,
+        tenant: str,
         *,
         url: str,
         events: Sequence[str] = DEFAULT_EVENTS,
@@ -66,7 +66,7 @@ class WebhookControl:
         secret = new_secret()
         endpoint = Endpoint(
             id=uuid7(),
-            tenant=DEFAULT_TENANT,
+            tenant=tenant,
             url=url,
             host=receiver.key,
             events=tuple(events),
@@ -86,32 +86,33 @@ class WebhookControl:
         self._service.events.wake(Wake.WEBHOOK)
         return added, secret
 
-    async def endpoints(self) -> list[Endpoint]:
-        """All endpoints, oldest first."""
-        return await self._webhooks.list_endpoints(DEFAULT_TENANT)
+    async def endpoints(self, tenant: str) -> list[Endpoint]:
+        """All endpoints of a tenant, oldest first."""
+        return await self._webhooks.list_endpoints(tenant)
 
-    async def get(self, endpoint_id: UUID) -> Endpoint:
+    async def get(self, endpoint_id: UUID, tenant: str) -> Endpoint:
         """One endpoint.
 
         Raises:
             WebhookNotFound: there is none.
         """
-        endpoint = await self._webhooks.get_endpoint(endpoint_id, DEFAULT_TENANT)
+        endpoint = await self._webhooks.get_endpoint(endpoint_id, tenant)
         if endpoint is None:
             raise _no_endpoint(endpoint_id)
         return endpoint
 
-    async def change(self, endpoint_id: UUID, edits: dict[str, Any]) -> Endpoint:
+    async def change(self, endpoint_id: UUID, tenant: str, edits: dict[str, Any]) -> Endpoint:
         """Change an endpoint.
 
         Args:
             endpoint_id: the endpoint.
+            tenant: whose it is.
             edits: any of `url`, `events`, `model_name` and `enabled`.
 
         Raises:
             WebhookNotFound, InvalidRequest, ModelNotFound: it stays as it is.
         """
-        endpoint = await self.get(endpoint_id)
+        endpoint = await self.get(endpoint_id, tenant)
         if "url" in edits:
             receiver = await self._service.receivers.admit(edits["url"], "/url", must_resolve=True)
             edits = {**edits, "host": receiver.key}
@@ -122,16 +123,16 @@ class WebhookControl:
         self._service.events.wake(Wake.WEBHOOK)
         return changed
 
-    async def delete(self, endpoint_id: UUID) -> None:
+    async def delete(self, endpoint_id: UUID, tenant: str) -> None:
         """Delete an endpoint, with the log of its deliveries.
 
         Raises:
             WebhookNotFound: there is none.
         """
-        if not await self._webhooks.delete_endpoint(endpoint_id, DEFAULT_TENANT):
+        if not await self._webhooks.delete_endpoint(endpoint_id, tenant):
             raise _no_endpoint(endpoint_id)
 
-    async def rotate(self, endpoint_id: UUID | None) -> tuple[str, datetime | None]:
+    async def rotate(self, endpoint_id: UUID | None, tenant: str) -> tuple[str, datetime | None]:
         """Make a new secret, of an endpoint or (None) of the URLs that jobs bring along.
 
         Returns:
@@ -142,58 +143,62 @@ class WebhookControl:
         """
         secret = new_secret()
         if endpoint_id is None:
-            until = await self._webhooks.rotate_job_secret(DEFAULT_TENANT, secret, overlap_s=OVERLAP_S)
+            until = await self._webhooks.rotate_job_secret(tenant, secret, overlap_s=OVERLAP_S)
             return secret, until
-        until = await self._webhooks.rotate_endpoint_secret(
-            endpoint_id, DEFAULT_TENANT, secret, overlap_s=OVERLAP_S
-        )
+        until = await self._webhooks.rotate_endpoint_secret(endpoint_id, tenant, secret, overlap_s=OVERLAP_S)
         if until is None:
             raise _no_endpoint(endpoint_id)
         return secret, until
 
-    async def test(self, endpoint_id: UUID) -> Delivery:
+    async def test(self, endpoint_id: UUID, tenant: str) -> Delivery:
         """Send a test event, even to an endpoint that is disabled.
 
         Raises:
             WebhookNotFound: there is none.
         """
-        delivery = await self._webhooks.add_test(endpoint_id, DEFAULT_TENANT, TEST_EVENT)
+        delivery = await self._webhooks.add_test(endpoint_id, tenant, TEST_EVENT)
         if delivery is None:
             raise _no_endpoint(endpoint_id)
         self._service.events.wake(Wake.WEBHOOK)
         return delivery
 
     async def deliveries(
-        self, endpoint_id: UUID, *, before: UUID | None, status: str | None, limit: int
+        self, endpoint_id: UUID, tenant: str, *, before: UUID | None, status: str | None, limit: int
     ) -> list[Delivery]:
         """Deliveries to an endpoint, newest first.
 
         Raises:
             WebhookNotFound: there is no such endpoint.
         """
-        await self.get(endpoint_id)
+        await self.get(endpoint_id, tenant)
         return await self._webhooks.endpoint_deliveries(
-            endpoint_id, DEFAULT_TENANT, before=before, status=status, limit=limit
+            endpoint_id, tenant, before=before, status=status, limit=limit
         )
 
-    async def of_job(self, job_id: UUID) -> list[Delivery]:
+    async def of_job(self, job_id: UUID, tenant: str) -> list[Delivery]:
         """Deliveries of a job's steps, oldest first.
 
         Raises:
             JobNotFound: there is no such job.
         """
-        found = await self._webhooks.job_deliveries(job_id, DEFAULT_TENANT, limit=MAX_OF_JOB)
-        if not found and await self._service.store.get(job_id, DEFAULT_TENANT) is None:
+        found = await self._webhooks.job_deliveries(job_id, tenant, limit=MAX_OF_JOB)
+        if not found and await self._service.store.get(job_id, tenant) is None:
             raise JobNotFound(f"there is no job {job_id}")
         return found
 
     async def redeliver(
-        self, delivery_id: UUID, *, endpoint_id: UUID | None = None, job_id: UUID | None = None
+        self,
+        delivery_id: UUID,
+        tenant: str,
+        *,
+        endpoint_id: UUID | None = None,
+        job_id: UUID | None = None,
     ) -> Delivery:
         """Send a delivery again, with the same `webhook-id`: at once, and with all its tries.
 
         Args:
             delivery_id: the delivery.
+            tenant: whose it is.
             endpoint_id: where it goes; None: to the URL that the job has brought along.
             job_id: the job, where there is no endpoint.
 
@@ -201,11 +206,9 @@ class WebhookControl:
             WebhookNotFound, DeliveryNotFound: there is none.
             WebhookDisabled: the endpoint is disabled.
         """
-        if endpoint_id is not None and not (await self.get(endpoint_id)).enabled:
+        if endpoint_id is not None and not (await self.get(endpoint_id, tenant)).enabled:
             raise WebhookDisabled(f"endpoint {endpoint_id} is disabled; enable it first")
-        delivery = await self._webhooks.redeliver(
-            delivery_id, DEFAULT_TENANT, endpoint_id=endpoint_id, job_id=job_id
-        )
+        delivery = await self._webhooks.redeliver(delivery_id, tenant, endpoint_id=endpoint_id, job_id=job_id)
         if delivery is None:
             raise DeliveryNotFound(
                 f"there is no delivery {delivery_id} "

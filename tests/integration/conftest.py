@@ -14,6 +14,7 @@ import orjson
 import pytest
 import uvicorn
 
+from satellite.access.access import Access
 from satellite.api.app import Application
 from satellite.api.context import ApiContext, ClusterState, DeploymentState, NodeState, ReplicaState
 from satellite.batching import ChunkResult, Tensor
@@ -242,11 +243,14 @@ async def serve(
     )
     watching = Watching(service)
     await service.start()
+    access = Access(service.store.keys, events, settings)
+    await access.start()
     overview = Overview(metrics, queues, redis_url)
     overview.start()
     details = {MODEL: {"resources": {"num_cpus": 0.1}, "autoscaling": {"min_replicas": 1, "max_replicas": 1}}}
     context = ApiContext(
         service=service,
+        access=access,
         watching=watching,
         control=JobControl(service),
         webhooks=WebhookControl(service, settings),
@@ -277,6 +281,7 @@ async def serve(
         server.should_exit = True
         await task
         await watching.close()
+        await access.close()
         await service.close()
         await overview.close()
 

@@ -7,6 +7,7 @@ from uuid import UUID
 
 import pytest
 
+from satellite.access.callers import OPERATOR
 from satellite.errors import ModelFailed
 from satellite.jobs import JobStatus
 from satellite.submission import Submission
@@ -155,7 +156,7 @@ async def test_a_caller_who_hangs_up_during_the_commit_leaves_a_job_that_runs(no
 
     monkeypatch.setattr(node.service.store._inserts, "_write", held)
     # As Serve does it: it cancels the handler of a request whose client has gone.
-    call = asyncio.create_task(node.service.submit(Submission(**body)))
+    call = asyncio.create_task(node.service.submit(Submission(**body), OPERATOR))
     await reached.wait()
     call.cancel()
     await asyncio.wait([call])
@@ -236,7 +237,7 @@ async def test_another_content_type_is_refused(node):
 async def test_a_large_body_is_refused_before_it_is_read_whole(node, header, sent):
     reader, writer = await asyncio.open_connection("127.0.0.1", int(node.url.rsplit(":", 1)[1]))
     writer.write(
-        b"POST /api/v1/inference/submit HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+        b"POST /api/v1/inference/submit HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
         + header
         + b"\r\n\r\n"
         + sent

@@ -9,6 +9,7 @@ import pytest
 from ray.serve._private.thirdparty.get_asgi_route_name import get_asgi_route_name
 
 from satellite.api.app import Application
+from satellite.api.guard import Guard
 from satellite.tensors import pack
 
 from .helpers import UNKNOWN, accepted, ended, eventually, job_body, series, waiting
@@ -32,8 +33,12 @@ def app(node):
     return Application(node.context)
 
 
+def without(app):
+    return Guard(app.fastapi, app.fastapi.state.context.access, ())
+
+
 def client(app):
-    return httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test")
+    return httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://localhost")
 
 
 async def ask(app, method, path, content=None, headers=JSON):
@@ -70,14 +75,14 @@ REQUESTS = {
 
 @pytest.mark.parametrize("request_", REQUESTS.values(), ids=REQUESTS.keys())
 async def test_the_answer_is_the_same_with_and_without(app, request_):
-    assert await ask(app, *request_) == await ask(app.fastapi, *request_)
+    assert await ask(app, *request_) == await ask(without(app), *request_)
 
 
 async def test_a_result_is_the_same_with_and_without(node, app):
     job_id = (await accepted(node))["job_id"]
     await ended(node, job_id)
     for query in ("", "?wait_s=1"):
-        async with client(app) as hot, client(app.fastapi) as plain:
+        async with client(app) as hot, client(without(app)) as plain:
             path = f"{RESULT}/{job_id}{query}"
             assert (await hot.get(path)).content == (await plain.get(path)).content
 

@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 import orjson
 import pytest
 
+from satellite.access.callers import OPERATOR
 from satellite.errors import IdempotencyConflict
 from satellite.submission import Submission
 
@@ -101,7 +102,7 @@ async def test_one_key_several_times_in_one_group_commit_is_one_job(node, db):
 
     answers = await asyncio.gather(
         *(
-            node.service.submit(asked(n, key))
+            node.service.submit(asked(n, key), OPERATOR)
             for n, key in [(0, None), (1, "k"), (1, "k"), (2, "k"), (3, "l")]
         ),
         return_exceptions=True,
