@@ -8,6 +8,7 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 from pydantic import BaseModel
 
+from satellite.access.rules import is_open, needed_scopes, said
 from satellite.api.oip_schemas import InferRequestBody, ProtocolError
 from satellite.api.overview_schemas import MESSAGES, Overview
 from satellite.api.schemas import (
@@ -45,6 +46,11 @@ _PROBLEMS = {
     429: "Too many requests wait for this model.",
     503: "The job store does not answer.",
     504: "No answer within `wait_s`.",
+}
+_PROBLEMS_OF_ACCESS = {
+    401: "There is no API key, or not one that is valid now.",
+    403: "The key's scopes do not reach so far, or a page from elsewhere makes this call.",
+    429: "The key has made as many requests as it may.",
 }
 
 
@@ -333,12 +339,40 @@ def _build(app: FastAPI, catalog: Catalog) -> dict[str, Any]:
         "oneOf": requests,
         "discriminator": {"propertyName": "model_name", "mapping": mapping},
     }
-    for path in schema["paths"].values():
-        for operation in path.values():
+    schema["components"]["securitySchemes"] = {
+        "apiKey": {
+            "type": "http",
+            "scheme": "bearer",
+            "description": "Where keys are on: an API key, `sat_...`, as `satellite keys create` shows it.",
+        }
+    }
+    for path, operations in schema["paths"].items():
+        for method, operation in operations.items():
+            _add_access(method.upper(), path, operation)
             content = operation.get("requestBody", {}).get("content", {}).get("application/json", {})
             if content.get("schema") == REQUEST_REF:
                 content["examples"] = examples
     return schema
+
+
+def _add_access(method: str, path: str, operation: dict[str, Any]) -> None:
+    """Say which key a call needs, and what it is answered without."""
+    if is_open(method, path):
+        return
+    scopes = needed_scopes(method, path)
+    needs = f"a key with the scope {said(scopes)}" if scopes else "any key"
+    operation["description"] = (
+        f"{operation.get('description', '')}\n\nWhere keys are on: needs {needs}.".strip()
+    )
+    operation["security"] = [{"apiKey": []}]
+    schema = "ProtocolError" if path.startswith("/v2") else "Problem"
+    media_type = "application/json" if path.startswith("/v2") else "application/problem+json"
+    for status in (401, 403, 429):
+        answer = {
+            "description": _PROBLEMS_OF_ACCESS[status],
+            "content": {media_type: {"schema": {"$ref": f"#/components/schemas/{schema}"}}},
+        }
+        operation["responses"].setdefault(str(status), answer)
 
 
 def _add_model(components: dict[str, Any], model: type[BaseModel]) -> None:

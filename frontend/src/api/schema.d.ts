@@ -19,6 +19,8 @@ export interface paths {
          *
          *     The job is committed in PostgreSQL before the answer. Its result is at `links.result`. Sent again with the
          *     same `Idempotency-Key`, a request is the same job.
+         *
+         *     Where keys are on: needs a key with the scope `submit`.
          */
         post: operations["submit_api_v1_inference_submit_post"];
         delete?: never;
@@ -39,6 +41,8 @@ export interface paths {
         /**
          * Batch
          * @description Accept up to 1,000 jobs in one transaction, each for itself, with a verdict for each, in order.
+         *
+         *     Where keys are on: needs a key with the scope `submit`.
          */
         post: operations["batch_api_v1_inference_batch_post"];
         delete?: never;
@@ -57,6 +61,8 @@ export interface paths {
         /**
          * Result
          * @description The job as it is now, or, with `wait_s`, as it is once it has ended.
+         *
+         *     Where keys are on: needs a key with the scope `read`.
          */
         get: operations["result_api_v1_inference_result__job_id__get"];
         put?: never;
@@ -82,6 +88,8 @@ export interface paths {
          *
          *     Nothing is stored unless `store` is true. A stored one that does not end within `wait_s` answers 202 with
          *     its id, and goes on.
+         *
+         *     Where keys are on: needs a key with the scope `submit`.
          */
         post: operations["predict_api_v1_inference_predict_post"];
         delete?: never;
@@ -100,6 +108,8 @@ export interface paths {
         /**
          * List Jobs
          * @description Jobs without their payloads, newest first. Page by page: pass on `next_cursor` until it is null.
+         *
+         *     Where keys are on: needs a key with the scope `read`.
          */
         get: operations["list_jobs_api_v1_jobs_get"];
         put?: never;
@@ -122,6 +132,8 @@ export interface paths {
         /**
          * Replay
          * @description Repeat dead jobs that have not been repeated yet, oldest first, in one transaction.
+         *
+         *     Where keys are on: needs a key with the scope `submit`.
          */
         post: operations["replay_api_v1_jobs_retry_post"];
         delete?: never;
@@ -145,6 +157,8 @@ export interface paths {
          *
          *     An item with a `status` other than `cancelled`: the ingress that holds the job has been asked, and has not
          *     answered yet.
+         *
+         *     Where keys are on: needs a key with the scope `submit`.
          */
         post: operations["cancel_many_api_v1_jobs_cancel_post"];
         delete?: never;
@@ -163,6 +177,8 @@ export interface paths {
         /**
          * Get Job
          * @description One job, with its input, its result and everything else that is stored of it.
+         *
+         *     Where keys are on: needs a key with the scope `read`.
          */
         get: operations["get_job_api_v1_jobs__job_id__get"];
         put?: never;
@@ -170,6 +186,8 @@ export interface paths {
         /**
          * Delete
          * @description Delete a job that has ended, with its input and result. Events of it stay in the log.
+         *
+         *     Where keys are on: needs a key with the scope `submit`.
          */
         delete: operations["delete_api_v1_jobs__job_id__delete"];
         options?: never;
@@ -187,6 +205,8 @@ export interface paths {
         /**
          * Explain
          * @description Where the job's time went, why its batch left, who was in it, and a sentence in plain words.
+         *
+         *     Where keys are on: needs a key with the scope `read`.
          */
         get: operations["explain_api_v1_jobs__job_id__explain_get"];
         put?: never;
@@ -211,6 +231,8 @@ export interface paths {
          * @description Cancel a job. One that waits never runs; of one that is being computed the result is discarded.
          *
          *     200: it is cancelled. 202: the ingress that holds it has been asked, and has not answered yet.
+         *
+         *     Where keys are on: needs a key with the scope `submit`.
          */
         post: operations["cancel_api_v1_jobs__job_id__cancel_post"];
         delete?: never;
@@ -231,6 +253,8 @@ export interface paths {
         /**
          * Retry
          * @description Repeat a job that has ended, as a new job linked to it, with whatever the body changes.
+         *
+         *     Where keys are on: needs a key with the scope `submit`.
          */
         post: operations["retry_api_v1_jobs__job_id__retry_post"];
         delete?: never;
@@ -251,6 +275,8 @@ export interface paths {
          * @description Dead jobs that have not been repeated yet, by model and error; the largest group first, at most 100.
          *
          *     `POST /jobs/retry` with a group's `model_name` and `error_code` repeats its jobs.
+         *
+         *     Where keys are on: needs a key with the scope `read`.
          */
         get: operations["dead_letters_api_v1_dead_letters_get"];
         put?: never;
@@ -271,6 +297,8 @@ export interface paths {
         /**
          * List Endpoints
          * @description All endpoints, oldest first.
+         *
+         *     Where keys are on: needs a key with the scope `read`.
          */
         get: operations["list_endpoints_api_v1_webhooks_get"];
         put?: never;
@@ -279,6 +307,8 @@ export interface paths {
          * @description Register an endpoint: it is told of the steps of all jobs, or of those of one model.
          *
          *     The answer holds the secret that signs its messages; it is not shown again.
+         *
+         *     Where keys are on: needs a key with the scope `read` and `submit`.
          */
         post: operations["register_api_v1_webhooks_post"];
         delete?: never;
@@ -301,6 +331,8 @@ export interface paths {
          * @description Make the secret that signs messages to the URLs which jobs bring along (`webhook` of a submission).
          *
          *     It is shown this once. The one before it, if there was one, signs too for another day.
+         *
+         *     Where keys are on: needs a key with the scope `read` and `submit`.
          */
         post: operations["rotate_job_secret_api_v1_webhooks_secret_post"];
         delete?: never;
@@ -319,6 +351,8 @@ export interface paths {
         /**
          * Get Endpoint
          * @description One endpoint.
+         *
+         *     Where keys are on: needs a key with the scope `read`.
          */
         get: operations["get_endpoint_api_v1_webhooks__webhook_id__get"];
         put?: never;
@@ -326,6 +360,8 @@ export interface paths {
         /**
          * Delete
          * @description Delete an endpoint, with what waits for it and the log of its deliveries.
+         *
+         *     Where keys are on: needs a key with the scope `read` and `submit`.
          */
         delete: operations["delete_api_v1_webhooks__webhook_id__delete"];
         options?: never;
@@ -333,6 +369,8 @@ export interface paths {
         /**
          * Change
          * @description Change an endpoint. Enabled again, it is told of what happens from then on.
+         *
+         *     Where keys are on: needs a key with the scope `read` and `submit`.
          */
         patch: operations["change_api_v1_webhooks__webhook_id__patch"];
         trace?: never;
@@ -349,6 +387,8 @@ export interface paths {
         /**
          * Rotate Secret
          * @description Make a new secret. It is shown this once; the one before it signs too for another day.
+         *
+         *     Where keys are on: needs a key with the scope `read` and `submit`.
          */
         post: operations["rotate_secret_api_v1_webhooks__webhook_id__secret_post"];
         delete?: never;
@@ -369,6 +409,8 @@ export interface paths {
         /**
          * Test
          * @description Send the event `webhook.test`, even if the endpoint is disabled.
+         *
+         *     Where keys are on: needs a key with the scope `read` and `submit`.
          */
         post: operations["test_api_v1_webhooks__webhook_id__test_post"];
         delete?: never;
@@ -387,6 +429,8 @@ export interface paths {
         /**
          * Deliveries
          * @description Deliveries to an endpoint with all their tries, newest first.
+         *
+         *     Where keys are on: needs a key with the scope `read`.
          */
         get: operations["deliveries_api_v1_webhooks__webhook_id__deliveries_get"];
         put?: never;
@@ -409,6 +453,8 @@ export interface paths {
         /**
          * Redeliver
          * @description Send a delivery again, at once and with all its tries; its `webhook-id` stays.
+         *
+         *     Where keys are on: needs a key with the scope `read` and `submit`.
          */
         post: operations["redeliver_api_v1_webhooks__webhook_id__deliveries__delivery_id__redeliver_post"];
         delete?: never;
@@ -427,6 +473,8 @@ export interface paths {
         /**
          * Job Deliveries
          * @description Who was told of this job, and what came of it, oldest first.
+         *
+         *     Where keys are on: needs a key with the scope `read`.
          */
         get: operations["job_deliveries_api_v1_jobs__job_id__deliveries_get"];
         put?: never;
@@ -449,6 +497,8 @@ export interface paths {
         /**
          * Redeliver Of Job
          * @description The same for a delivery to the URL that the job has brought along.
+         *
+         *     Where keys are on: needs a key with the scope `submit`.
          */
         post: operations["redeliver_of_job_api_v1_jobs__job_id__deliveries__delivery_id__redeliver_post"];
         delete?: never;
@@ -467,6 +517,8 @@ export interface paths {
         /**
          * Events
          * @description Server-sent events. Without `job_id` and `model_name`: the steps of all jobs, from now on.
+         *
+         *     Where keys are on: needs a key with the scope `read`.
          */
         get: operations["events_api_v1_events_get"];
         put?: never;
@@ -487,6 +539,8 @@ export interface paths {
         /**
          * List Models
          * @description All models: versions, schemas, an example, replicas, settings, state.
+         *
+         *     Where keys are on: needs a key with the scope `read`.
          */
         get: operations["list_models_api_v1_models_get"];
         put?: never;
@@ -507,6 +561,8 @@ export interface paths {
         /**
          * Get Model
          * @description One model.
+         *
+         *     Where keys are on: needs a key with the scope `read`.
          */
         get: operations["get_model_api_v1_models__name__get"];
         put?: never;
@@ -527,6 +583,8 @@ export interface paths {
         /**
          * Get Versions
          * @description The versions of a model, where they are loaded, and which of them answers where none is named.
+         *
+         *     Where keys are on: needs a key with the scope `read`.
          */
         get: operations["get_versions_api_v1_models__name__versions_get"];
         put?: never;
@@ -551,6 +609,8 @@ export interface paths {
          * @description Let a version answer where none is named, on every ingress; or roll back to the default before.
          *
          *     It is loaded on every replica first. Jobs that were accepted before keep the version they have.
+         *
+         *     Where keys are on: needs a key with the scope `admin`.
          */
         post: operations["set_default_api_v1_models__name__default_post"];
         delete?: never;
@@ -571,11 +631,15 @@ export interface paths {
         /**
          * Load
          * @description Load a version on every replica that runs now, so that the first request for it need not wait.
+         *
+         *     Where keys are on: needs a key with the scope `admin`.
          */
         post: operations["load_api_v1_models__name__versions__version__load_post"];
         /**
          * Unload
          * @description Put a version away on every replica, once nothing uses it. Asked for again, it is loaded again.
+         *
+         *     Where keys are on: needs a key with the scope `admin`.
          */
         delete: operations["unload_api_v1_models__name__versions__version__load_delete"];
         options?: never;
@@ -595,6 +659,8 @@ export interface paths {
          * @description How all models do on all ingresses: the last 2 s, the last hour in steps of 10 s, and the cluster.
          *
          *     `{"subscribe": {"overview": true}}` over the WebSocket sends `now` and `cluster` every 2 s.
+         *
+         *     Where keys are on: needs a key with the scope `read`.
          */
         get: operations["overview_api_v1_overview_get"];
         put?: never;
@@ -615,6 +681,8 @@ export interface paths {
         /**
          * Server Metadata
          * @description Which server this is, and which extensions of the protocol it speaks.
+         *
+         *     Where keys are on: needs a key with the scope `read`.
          */
         get: operations["server_metadata_v2_get"];
         put?: never;
@@ -675,6 +743,8 @@ export interface paths {
         /**
          * Model Metadata
          * @description The versions of a model, and its tensors. A length of -1 may be any.
+         *
+         *     Where keys are on: needs a key with the scope `read`.
          */
         get: operations["model_metadata_v2_models__model_name__versions__model_version__get"];
         put?: never;
@@ -695,6 +765,8 @@ export interface paths {
         /**
          * Model Metadata
          * @description The versions of a model, and its tensors. A length of -1 may be any.
+         *
+         *     Where keys are on: needs a key with the scope `read`.
          */
         get: operations["model_metadata_v2_models__model_name__get"];
         put?: never;
@@ -715,6 +787,8 @@ export interface paths {
         /**
          * Model Ready
          * @description 200 if the model has a running replica.
+         *
+         *     Where keys are on: needs a key with the scope `read`.
          */
         get: operations["model_ready_v2_models__model_name__versions__model_version__ready_get"];
         put?: never;
@@ -735,6 +809,8 @@ export interface paths {
         /**
          * Model Ready
          * @description 200 if the model has a running replica.
+         *
+         *     Where keys are on: needs a key with the scope `read`.
          */
         get: operations["model_ready_v2_models__model_name__ready_get"];
         put?: never;
@@ -755,6 +831,8 @@ export interface paths {
         /**
          * Model Config
          * @description The model's tensors as Triton's model configuration spells them; their shapes include the rows.
+         *
+         *     Where keys are on: needs a key with the scope `read`.
          */
         get: operations["model_config_v2_models__model_name__versions__model_version__config_get"];
         put?: never;
@@ -775,6 +853,8 @@ export interface paths {
         /**
          * Model Config
          * @description The model's tensors as Triton's model configuration spells them; their shapes include the rows.
+         *
+         *     Where keys are on: needs a key with the scope `read`.
          */
         get: operations["model_config_v2_models__model_name__config_get"];
         put?: never;
@@ -797,6 +877,8 @@ export interface paths {
         /**
          * Repository Index
          * @description All versions of all models, and whether they can be asked.
+         *
+         *     Where keys are on: needs a key with the scope `read`.
          */
         post: operations["repository_index_v2_repository_index_post"];
         delete?: never;
@@ -820,6 +902,8 @@ export interface paths {
          *
          *     Other parameters than `timeout` (microseconds), `priority` (without effect) and `binary_data_output` are
          *     the fields of the model's config. One row that cannot be answered fails the request.
+         *
+         *     Where keys are on: needs a key with the scope `submit`.
          */
         post: operations["infer_v2_models__model_name__versions__model_version__infer_post"];
         delete?: never;
@@ -843,8 +927,56 @@ export interface paths {
          *
          *     Other parameters than `timeout` (microseconds), `priority` (without effect) and `binary_data_output` are
          *     the fields of the model's config. One row that cannot be answered fails the request.
+         *
+         *     Where keys are on: needs a key with the scope `submit`.
          */
         post: operations["infer_v2_models__model_name__infer_post"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/me": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Me
+         * @description Whom this call is made for, and what it may do.
+         *
+         *     Where keys are on: needs any key.
+         */
+        get: operations["me_api_v1_me_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/tickets": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Ticket
+         * @description A ticket for `?ticket=` of `/api/v1/ws` and `/api/v1/events`, for where no header can be sent.
+         *
+         *     It is valid for 30 s and for one use, and may do what the key may that it was made with.
+         *
+         *     Where keys are on: needs any key.
+         */
+        post: operations["ticket_api_v1_tickets_post"];
         delete?: never;
         options?: never;
         head?: never;
@@ -861,6 +993,8 @@ export interface paths {
         /**
          * Health
          * @description Every part with its state and latency. 503 when jobs cannot be accepted.
+         *
+         *     With keys on, who sends none is told no more than whether they can.
          */
         get: operations["health_health_get"];
         put?: never;
@@ -1718,6 +1852,28 @@ export interface components {
             replicas: number;
         };
         /**
+         * Me
+         * @description Whom a call is made for.
+         */
+        Me: {
+            /** Tenant */
+            tenant: string;
+            /** Scopes */
+            scopes: ("read" | "submit" | "admin")[];
+            /**
+             * Keys
+             * @description off: everybody is the tenant `default`.
+             * @enum {string}
+             */
+            keys: "on" | "off";
+            /** Key Id */
+            key_id: string | null;
+            /** Key Name */
+            key_name: string | null;
+            /** Expires At */
+            expires_at: string | null;
+        };
+        /**
          * ModelHistory
          * @description A model over time: one value for each step of `at`.
          */
@@ -2222,6 +2378,19 @@ export interface components {
              * @description The first dimension counts rows; -1 may be any length.
              */
             shape: number[];
+        };
+        /**
+         * Ticket
+         * @description What stands for a key in an address.
+         */
+        Ticket: {
+            /** Ticket */
+            ticket: string;
+            /**
+             * Expires At
+             * Format: date-time
+             */
+            expires_at: string;
         };
         /** ValidationError */
         ValidationError: {
@@ -3254,6 +3423,24 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
+            /** @description There is no API key, or not one that is valid now. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The key's scopes do not reach so far, or a page from elsewhere makes this call. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description There is no such model. */
             404: {
                 headers: {
@@ -3353,6 +3540,24 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
+            /** @description There is no API key, or not one that is valid now. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The key's scopes do not reach so far, or a page from elsewhere makes this call. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description The body is too large. */
             413: {
                 headers: {
@@ -3373,6 +3578,15 @@ export interface operations {
             };
             /** @description The request does not fit the model's schema. */
             422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The key has made as many requests as it may. */
+            429: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -3414,6 +3628,24 @@ export interface operations {
                     "application/json": components["schemas"]["JobResult"];
                 };
             };
+            /** @description There is no API key, or not one that is valid now. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The key's scopes do not reach so far, or a page from elsewhere makes this call. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description There is no such job. */
             404: {
                 headers: {
@@ -3425,6 +3657,15 @@ export interface operations {
             };
             /** @description The id or a parameter is malformed. */
             422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The key has made as many requests as it may. */
+            429: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -3479,6 +3720,24 @@ export interface operations {
             };
             /** @description The body is not JSON. */
             400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description There is no API key, or not one that is valid now. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The key's scopes do not reach so far, or a page from elsewhere makes this call. */
+            403: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -3595,8 +3854,35 @@ export interface operations {
                     "application/json": components["schemas"]["JobPage"];
                 };
             };
+            /** @description There is no API key, or not one that is valid now. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The key's scopes do not reach so far, or a page from elsewhere makes this call. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description A filter is malformed. */
             422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The key has made as many requests as it may. */
+            429: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -3652,6 +3938,24 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
+            /** @description There is no API key, or not one that is valid now. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The key's scopes do not reach so far, or a page from elsewhere makes this call. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description The body is too large. */
             413: {
                 headers: {
@@ -3672,6 +3976,15 @@ export interface operations {
             };
             /** @description The request does not fit the model's schema. */
             422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The key has made as many requests as it may. */
+            429: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -3723,6 +4036,24 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
+            /** @description There is no API key, or not one that is valid now. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The key's scopes do not reach so far, or a page from elsewhere makes this call. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description The body is too large. */
             413: {
                 headers: {
@@ -3743,6 +4074,15 @@ export interface operations {
             };
             /** @description The request does not fit the model's schema. */
             422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The key has made as many requests as it may. */
+            429: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -3781,6 +4121,24 @@ export interface operations {
                     "application/json": components["schemas"]["JobDetail"];
                 };
             };
+            /** @description There is no API key, or not one that is valid now. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The key's scopes do not reach so far, or a page from elsewhere makes this call. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description There is no such job. */
             404: {
                 headers: {
@@ -3792,6 +4150,15 @@ export interface operations {
             };
             /** @description The id or a parameter is malformed. */
             422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The key has made as many requests as it may. */
+            429: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -3828,6 +4195,24 @@ export interface operations {
                 };
                 content?: never;
             };
+            /** @description There is no API key, or not one that is valid now. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The key's scopes do not reach so far, or a page from elsewhere makes this call. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description There is no such job. */
             404: {
                 headers: {
@@ -3848,6 +4233,15 @@ export interface operations {
             };
             /** @description The id or a parameter is malformed. */
             422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The key has made as many requests as it may. */
+            429: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -3886,6 +4280,24 @@ export interface operations {
                     "application/json": components["schemas"]["Explanation"];
                 };
             };
+            /** @description There is no API key, or not one that is valid now. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The key's scopes do not reach so far, or a page from elsewhere makes this call. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description There is no such job. */
             404: {
                 headers: {
@@ -3897,6 +4309,15 @@ export interface operations {
             };
             /** @description The id or a parameter is malformed. */
             422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The key has made as many requests as it may. */
+            429: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -3944,6 +4365,24 @@ export interface operations {
                     "application/json": components["schemas"]["JobSummary"];
                 };
             };
+            /** @description There is no API key, or not one that is valid now. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The key's scopes do not reach so far, or a page from elsewhere makes this call. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description There is no such job. */
             404: {
                 headers: {
@@ -3964,6 +4403,15 @@ export interface operations {
             };
             /** @description The id or a parameter is malformed. */
             422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The key has made as many requests as it may. */
+            429: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -4056,6 +4504,24 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
+            /** @description There is no API key, or not one that is valid now. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The key's scopes do not reach so far, or a page from elsewhere makes this call. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description There is no such model. */
             404: {
                 headers: {
@@ -4139,6 +4605,33 @@ export interface operations {
                     "application/json": components["schemas"]["DeadLetters"];
                 };
             };
+            /** @description There is no API key, or not one that is valid now. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The key's scopes do not reach so far, or a page from elsewhere makes this call. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The key has made as many requests as it may. */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description The job store does not answer. */
             503: {
                 headers: {
@@ -4166,6 +4659,33 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["WebhookList"];
+                };
+            };
+            /** @description There is no API key, or not one that is valid now. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The key's scopes do not reach so far, or a page from elsewhere makes this call. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The key has made as many requests as it may. */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
             /** @description The job store does not answer. */
@@ -4231,6 +4751,24 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
+            /** @description There is no API key, or not one that is valid now. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The key's scopes do not reach so far, or a page from elsewhere makes this call. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description There is no such model. */
             404: {
                 headers: {
@@ -4276,6 +4814,15 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
+            /** @description The key has made as many requests as it may. */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description The job store does not answer. */
             503: {
                 headers: {
@@ -4303,6 +4850,33 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["WebhookSecret"];
+                };
+            };
+            /** @description There is no API key, or not one that is valid now. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The key's scopes do not reach so far, or a page from elsewhere makes this call. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The key has made as many requests as it may. */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
             /** @description The job store does not answer. */
@@ -4336,6 +4910,24 @@ export interface operations {
                     "application/json": components["schemas"]["WebhookInfo"];
                 };
             };
+            /** @description There is no API key, or not one that is valid now. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The key's scopes do not reach so far, or a page from elsewhere makes this call. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description There is no such endpoint. */
             404: {
                 headers: {
@@ -4347,6 +4939,15 @@ export interface operations {
             };
             /** @description The id or a parameter is malformed. */
             422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The key has made as many requests as it may. */
+            429: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -4383,6 +4984,24 @@ export interface operations {
                 };
                 content?: never;
             };
+            /** @description There is no API key, or not one that is valid now. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The key's scopes do not reach so far, or a page from elsewhere makes this call. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description There is no such endpoint. */
             404: {
                 headers: {
@@ -4394,6 +5013,15 @@ export interface operations {
             };
             /** @description The id or a parameter is malformed. */
             422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The key has made as many requests as it may. */
+            429: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -4466,6 +5094,24 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
+            /** @description There is no API key, or not one that is valid now. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The key's scopes do not reach so far, or a page from elsewhere makes this call. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description There is no such endpoint or model. */
             404: {
                 headers: {
@@ -4495,6 +5141,15 @@ export interface operations {
             };
             /** @description The request does not fit the model's schema. */
             422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The key has made as many requests as it may. */
+            429: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -4533,6 +5188,24 @@ export interface operations {
                     "application/json": components["schemas"]["WebhookSecret"];
                 };
             };
+            /** @description There is no API key, or not one that is valid now. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The key's scopes do not reach so far, or a page from elsewhere makes this call. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description There is no such endpoint. */
             404: {
                 headers: {
@@ -4544,6 +5217,15 @@ export interface operations {
             };
             /** @description The id or a parameter is malformed. */
             422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The key has made as many requests as it may. */
+            429: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -4582,6 +5264,24 @@ export interface operations {
                     "application/json": components["schemas"]["DeliveryInfo"];
                 };
             };
+            /** @description There is no API key, or not one that is valid now. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The key's scopes do not reach so far, or a page from elsewhere makes this call. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description There is no such endpoint. */
             404: {
                 headers: {
@@ -4593,6 +5293,15 @@ export interface operations {
             };
             /** @description The id or a parameter is malformed. */
             422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The key has made as many requests as it may. */
+            429: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -4638,6 +5347,24 @@ export interface operations {
                     "application/json": components["schemas"]["DeliveryPage"];
                 };
             };
+            /** @description There is no API key, or not one that is valid now. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The key's scopes do not reach so far, or a page from elsewhere makes this call. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description There is no such endpoint. */
             404: {
                 headers: {
@@ -4649,6 +5376,15 @@ export interface operations {
             };
             /** @description The id or a parameter is malformed. */
             422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The key has made as many requests as it may. */
+            429: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -4688,6 +5424,24 @@ export interface operations {
                     "application/json": components["schemas"]["DeliveryInfo"];
                 };
             };
+            /** @description There is no API key, or not one that is valid now. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The key's scopes do not reach so far, or a page from elsewhere makes this call. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description There is no such endpoint, job or delivery. */
             404: {
                 headers: {
@@ -4708,6 +5462,15 @@ export interface operations {
             };
             /** @description An id is malformed. */
             422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The key has made as many requests as it may. */
+            429: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -4746,6 +5509,24 @@ export interface operations {
                     "application/json": components["schemas"]["DeliveryPage"];
                 };
             };
+            /** @description There is no API key, or not one that is valid now. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The key's scopes do not reach so far, or a page from elsewhere makes this call. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description There is no such job. */
             404: {
                 headers: {
@@ -4757,6 +5538,15 @@ export interface operations {
             };
             /** @description The id is malformed. */
             422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The key has made as many requests as it may. */
+            429: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -4796,6 +5586,24 @@ export interface operations {
                     "application/json": components["schemas"]["DeliveryInfo"];
                 };
             };
+            /** @description There is no API key, or not one that is valid now. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The key's scopes do not reach so far, or a page from elsewhere makes this call. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description There is no such endpoint, job or delivery. */
             404: {
                 headers: {
@@ -4807,6 +5615,15 @@ export interface operations {
             };
             /** @description An id is malformed. */
             422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The key has made as many requests as it may. */
+            429: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -4851,6 +5668,24 @@ export interface operations {
                     "text/event-stream": components["schemas"]["JobEventMessage"];
                 };
             };
+            /** @description There is no API key, or not one that is valid now. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The key's scopes do not reach so far, or a page from elsewhere makes this call. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description There is no such job or model. */
             404: {
                 headers: {
@@ -4871,6 +5706,15 @@ export interface operations {
             };
             /** @description The id is malformed. */
             422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The key has made as many requests as it may. */
+            429: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -4907,6 +5751,33 @@ export interface operations {
                     "application/json": components["schemas"]["ModelList"];
                 };
             };
+            /** @description There is no API key, or not one that is valid now. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The key's scopes do not reach so far, or a page from elsewhere makes this call. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The key has made as many requests as it may. */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
         };
     };
     get_model_api_v1_models__name__get: {
@@ -4929,6 +5800,24 @@ export interface operations {
                     "application/json": components["schemas"]["ModelInfo"];
                 };
             };
+            /** @description There is no API key, or not one that is valid now. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The key's scopes do not reach so far, or a page from elsewhere makes this call. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description There is no such model. */
             404: {
                 headers: {
@@ -4945,6 +5834,15 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["HTTPValidationError"];
+                };
+            };
+            /** @description The key has made as many requests as it may. */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
         };
@@ -4969,6 +5867,24 @@ export interface operations {
                     "application/json": components["schemas"]["VersionsInfo"];
                 };
             };
+            /** @description There is no API key, or not one that is valid now. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The key's scopes do not reach so far, or a page from elsewhere makes this call. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description There is no such model. */
             404: {
                 headers: {
@@ -4985,6 +5901,15 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["HTTPValidationError"];
+                };
+            };
+            /** @description The key has made as many requests as it may. */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
             /** @description The job store does not answer. */
@@ -5038,6 +5963,24 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
+            /** @description There is no API key, or not one that is valid now. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The key's scopes do not reach so far, or a page from elsewhere makes this call. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description There is no such model, or it has no such version. */
             404: {
                 headers: {
@@ -5083,6 +6026,15 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
+            /** @description The key has made as many requests as it may. */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description The replicas, the source of the versions or the job store do not answer. */
             503: {
                 headers: {
@@ -5115,6 +6067,24 @@ export interface operations {
                     "application/json": components["schemas"]["LoadedInfo"];
                 };
             };
+            /** @description There is no API key, or not one that is valid now. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The key's scopes do not reach so far, or a page from elsewhere makes this call. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description There is no such model, or it has no such version. */
             404: {
                 headers: {
@@ -5135,6 +6105,15 @@ export interface operations {
             };
             /** @description The request does not fit the model's schema. */
             422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The key has made as many requests as it may. */
+            429: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -5174,6 +6153,24 @@ export interface operations {
                     "application/json": components["schemas"]["LoadedInfo"];
                 };
             };
+            /** @description There is no API key, or not one that is valid now. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The key's scopes do not reach so far, or a page from elsewhere makes this call. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description There is no such model, or it has no such version. */
             404: {
                 headers: {
@@ -5194,6 +6191,15 @@ export interface operations {
             };
             /** @description The request does not fit the model's schema. */
             422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The key has made as many requests as it may. */
+            429: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -5230,6 +6236,33 @@ export interface operations {
                     "application/json": components["schemas"]["Overview"];
                 };
             };
+            /** @description There is no API key, or not one that is valid now. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The key's scopes do not reach so far, or a page from elsewhere makes this call. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The key has made as many requests as it may. */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
         };
     };
     server_metadata_v2_get: {
@@ -5250,8 +6283,35 @@ export interface operations {
                     "application/json": components["schemas"]["ServerMetadata"];
                 };
             };
+            /** @description There is no API key, or not one that is valid now. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ProtocolError"];
+                };
+            };
+            /** @description The key's scopes do not reach so far, or a page from elsewhere makes this call. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ProtocolError"];
+                };
+            };
             /** @description There is no such model or version. */
             404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ProtocolError"];
+                };
+            };
+            /** @description The key has made as many requests as it may. */
+            429: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -5369,6 +6429,24 @@ export interface operations {
                     "application/json": components["schemas"]["ModelMetadata"];
                 };
             };
+            /** @description There is no API key, or not one that is valid now. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ProtocolError"];
+                };
+            };
+            /** @description The key's scopes do not reach so far, or a page from elsewhere makes this call. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ProtocolError"];
+                };
+            };
             /** @description There is no such model or version. */
             404: {
                 headers: {
@@ -5385,6 +6463,15 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["HTTPValidationError"];
+                };
+            };
+            /** @description The key has made as many requests as it may. */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ProtocolError"];
                 };
             };
             /** @description It is not ready. */
@@ -5420,6 +6507,24 @@ export interface operations {
                     "application/json": components["schemas"]["ModelMetadata"];
                 };
             };
+            /** @description There is no API key, or not one that is valid now. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ProtocolError"];
+                };
+            };
+            /** @description The key's scopes do not reach so far, or a page from elsewhere makes this call. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ProtocolError"];
+                };
+            };
             /** @description There is no such model or version. */
             404: {
                 headers: {
@@ -5436,6 +6541,15 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["HTTPValidationError"];
+                };
+            };
+            /** @description The key has made as many requests as it may. */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ProtocolError"];
                 };
             };
             /** @description It is not ready. */
@@ -5470,6 +6584,24 @@ export interface operations {
                     "application/json": components["schemas"]["Ready"];
                 };
             };
+            /** @description There is no API key, or not one that is valid now. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ProtocolError"];
+                };
+            };
+            /** @description The key's scopes do not reach so far, or a page from elsewhere makes this call. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ProtocolError"];
+                };
+            };
             /** @description There is no such model or version. */
             404: {
                 headers: {
@@ -5486,6 +6618,15 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["HTTPValidationError"];
+                };
+            };
+            /** @description The key has made as many requests as it may. */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ProtocolError"];
                 };
             };
             /** @description It is not ready. */
@@ -5521,6 +6662,24 @@ export interface operations {
                     "application/json": components["schemas"]["Ready"];
                 };
             };
+            /** @description There is no API key, or not one that is valid now. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ProtocolError"];
+                };
+            };
+            /** @description The key's scopes do not reach so far, or a page from elsewhere makes this call. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ProtocolError"];
+                };
+            };
             /** @description There is no such model or version. */
             404: {
                 headers: {
@@ -5537,6 +6696,15 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["HTTPValidationError"];
+                };
+            };
+            /** @description The key has made as many requests as it may. */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ProtocolError"];
                 };
             };
             /** @description It is not ready. */
@@ -5573,6 +6741,24 @@ export interface operations {
                     };
                 };
             };
+            /** @description There is no API key, or not one that is valid now. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ProtocolError"];
+                };
+            };
+            /** @description The key's scopes do not reach so far, or a page from elsewhere makes this call. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ProtocolError"];
+                };
+            };
             /** @description There is no such model or version. */
             404: {
                 headers: {
@@ -5589,6 +6775,15 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["HTTPValidationError"];
+                };
+            };
+            /** @description The key has made as many requests as it may. */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ProtocolError"];
                 };
             };
             /** @description It is not ready. */
@@ -5626,6 +6821,24 @@ export interface operations {
                     };
                 };
             };
+            /** @description There is no API key, or not one that is valid now. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ProtocolError"];
+                };
+            };
+            /** @description The key's scopes do not reach so far, or a page from elsewhere makes this call. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ProtocolError"];
+                };
+            };
             /** @description There is no such model or version. */
             404: {
                 headers: {
@@ -5642,6 +6855,15 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["HTTPValidationError"];
+                };
+            };
+            /** @description The key has made as many requests as it may. */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ProtocolError"];
                 };
             };
             /** @description It is not ready. */
@@ -5673,8 +6895,35 @@ export interface operations {
                     "application/json": components["schemas"]["IndexEntry"][];
                 };
             };
+            /** @description There is no API key, or not one that is valid now. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ProtocolError"];
+                };
+            };
+            /** @description The key's scopes do not reach so far, or a page from elsewhere makes this call. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ProtocolError"];
+                };
+            };
             /** @description There is no such model or version. */
             404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ProtocolError"];
+                };
+            };
+            /** @description The key has made as many requests as it may. */
+            429: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -5748,6 +6997,24 @@ export interface operations {
             };
             /** @description The request is malformed, or does not fit the model. */
             400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ProtocolError"];
+                };
+            };
+            /** @description There is no API key, or not one that is valid now. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ProtocolError"];
+                };
+            };
+            /** @description The key's scopes do not reach so far, or a page from elsewhere makes this call. */
+            403: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -5883,6 +7150,24 @@ export interface operations {
                     "application/json": components["schemas"]["ProtocolError"];
                 };
             };
+            /** @description There is no API key, or not one that is valid now. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ProtocolError"];
+                };
+            };
+            /** @description The key's scopes do not reach so far, or a page from elsewhere makes this call. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ProtocolError"];
+                };
+            };
             /** @description There is no such model or version. */
             404: {
                 headers: {
@@ -5944,6 +7229,109 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["ProtocolError"];
+                };
+            };
+        };
+    };
+    me_api_v1_me_get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Me"];
+                };
+            };
+            /** @description There is no API key, or not one that is valid now. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The key's scopes do not reach so far, or a page from elsewhere makes this call. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The key has made as many requests as it may. */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    ticket_api_v1_tickets_post: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Ticket"];
+                };
+            };
+            /** @description There is no API key, or not one that is valid now. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The key's scopes do not reach so far, or a page from elsewhere makes this call. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The key has made as many requests as it may. */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Keys are off, so that nothing needs a ticket. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
         };
