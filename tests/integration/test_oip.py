@@ -232,7 +232,7 @@ async def test_inference_goes_past_fastapi_under_the_same_name(node, monkeypatch
         raise AssertionError("FastAPI was asked")
 
     monkeypatch.setattr(type(app.fastapi), "__call__", fail)
-    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test") as http:
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://localhost") as http:
         assert (await http.post(scope["path"], json=body(tensor(shape=[2, 4])))).status_code == 200
 
 
