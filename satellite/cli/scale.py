@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from satellite.cli.cluster import find_cluster
 from satellite.cli.console import CommandFailed, console
-from satellite.cli.lifecycle import running_state
-from satellite.cli.serve_api import ServeApi
-from satellite.cli.state import Paths
 from satellite.config import load_model_config
 from satellite.model import INGRESS
 from satellite.settings import Settings
@@ -34,14 +32,7 @@ def scale(
     """
     if replicas != AUTO and not (replicas.isdecimal() and int(replicas) <= 1000):
         raise CommandFailed(f"'{replicas}' is neither a number of replicas (0 to 1000) nor '{AUTO}'.")
-    if dashboard_url is None:
-        state = running_state(Paths(settings.home))
-        if state is None or state.phase != "ready":
-            raise CommandFailed(
-                "Nothing is running: `satellite up` first (or --dashboard URL of a Ray cluster)."
-            )
-        dashboard_url = state.dashboard_url
-    serve = ServeApi(dashboard_url, settings.ray_token)
+    serve = find_cluster(settings, dashboard_url).serve_api()
     try:
         config = serve.config()
         deployment = _deployment(config, model)
