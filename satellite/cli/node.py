@@ -134,13 +134,7 @@ def _options(settings: Settings) -> list[str]:
 
 
 def _environment(settings: Settings, address: str) -> dict[str, str]:
-    environment = {
-        **os.environ,
-        "RAY_USAGE_STATS_ENABLED": "0",
-        "RAY_worker_niceness": "0",
-        "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",
-        **serve_environment(settings.serve_mode, settings.home / "haproxy"),
-    }
+    environment = {**os.environ, **serve_environment(settings.serve_mode, settings.home / "haproxy")}
     # A file of secrets is read by this process only: Ray's workers find the settings in their environment.
     for name in ("database_url", "redis_url"):
         if value := getattr(settings, name):

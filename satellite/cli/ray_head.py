@@ -123,10 +123,6 @@ class RayHead:
             # Left alone, Ray asks everybody for a token as soon as one lies in the user's home, where each
             # `ray.init()` puts it. Nothing here can be reached from elsewhere.
             "RAY_AUTH_MODE": "disabled",
-            "RAY_USAGE_STATS_ENABLED": "0",
-            # Ray's default of 15 is for batch work beside a desktop: here the replicas are what matters.
-            "RAY_worker_niceness": "0",
-            "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",
             # The supervisor has drained Serve before it stops Ray.
             "RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S": "0",
         }

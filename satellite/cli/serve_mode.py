@@ -94,8 +94,14 @@ def serve_environment(
         stats_port: HAProxy's statistics; on loopback.
         metrics_port: HAProxy's metrics; on loopback.
     """
-    # How often replicas tell the autoscaler what it works with; Ray's default of 10 s lags behind a burst.
-    environment = {"RAY_SERVE_REPLICA_AUTOSCALING_METRIC_PUSH_INTERVAL_S": "2"}
+    environment = {
+        "RAY_USAGE_STATS_ENABLED": "0",
+        # Ray's default of 15 is for batch work beside a desktop: here the replicas are what matters.
+        "RAY_worker_niceness": "0",
+        "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",
+        # How often replicas tell the autoscaler what it works with; Ray's 10 s lag behind a burst.
+        "RAY_SERVE_REPLICA_AUTOSCALING_METRIC_PUSH_INTERVAL_S": "2",
+    }
     if mode != "fast":
         return environment
     environment |= {

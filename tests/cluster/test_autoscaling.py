@@ -134,8 +134,6 @@ def cluster():
         **serve_environment("fast", paths.haproxy, stats_port=stats, metrics_port=metrics),
         "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
         "RAY_AUTH_MODE": "disabled",
-        "RAY_USAGE_STATS_ENABLED": "0",
-        "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",
         "RAY_SERVE_FALLBACK_PROXY_HTTP_PORT": str(fallback),
         "PYTHONPATH": f"{root}{os.pathsep}{REPO_ROOT}",
         "SATELLITE_HOME": str(home),

@@ -26,11 +26,11 @@ def env_of_dockerfile() -> dict[str, str]:
     return dict(word.split("=", 1) for line in lines for word in shlex.split(line))
 
 
-def test_the_image_carries_serves_fast_mode(tmp_path):
+def test_the_image_carries_what_every_node_has(tmp_path):
     wanted = serve_environment("fast", Path("/tmp/haproxy"), wrapper_folder=tmp_path)
     del wanted["RAY_SERVE_HAPROXY_NBTHREAD"]  # of the machine it runs on
     wanted["RAY_SERVE_HAPROXY_BINARY_PATH"] = "/opt/satellite/haproxy/haproxy"
-    found = {name: value for name, value in env_of_dockerfile().items() if name.startswith("RAY_SERVE_")}
+    found = {name: value for name, value in env_of_dockerfile().items() if name.startswith("RAY_")}
     assert found == wanted
 
 
