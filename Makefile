@@ -2,8 +2,8 @@
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help install demo up down status logs test check page page-if-possible check-page faults kafka bench evaluate \
-	secrets k8s-check clean
+.PHONY: help install demo up down status logs test report check page page-if-possible check-page faults kafka bench \
+	evaluate secrets k8s-check clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -11,6 +11,8 @@ UV_VERSION := 0.13.9
 # What was last installed; made anew when a file it depends on changes.
 RUNTIME := $(VENV)/.installed-runtime
 DEV := $(VENV)/.installed-dev
+# What pytest wrote of the last run, for docs/TEST_RESULTS.md.
+RESULTS := test-results
 # What Satellite is measured against: environments of their own, as it needs other versions of what we use.
 PEERS := .venv-peers/.installed .venv-mlserver/.installed
 
@@ -42,9 +44,14 @@ status: $(RUNTIME) ## show every part
 logs: $(RUNTIME) ## follow all logs; Ctrl-C ends it
 	@$(BIN)/satellite logs --follow
 
-test: $(DEV) page-if-possible ## all tests
+test: $(DEV) page-if-possible ## all tests; ARGS="tests/unit -k jobs": those
 	@sh tests/install_debian.sh
-	@$(BIN)/python -m pytest
+	@rm -rf $(RESULTS)
+	@$(BIN)/python -m pytest --junitxml=$(RESULTS)/tests.xml $(ARGS)
+
+report: ## run all tests, and write docs/TEST_RESULTS.md
+	@$(MAKE) --no-print-directory test || true
+	@$(BIN)/python -m tests.report $(RESULTS)/*.xml
 
 check: $(DEV) check-page ## linters and type checkers, and the web page's own tests
 	$(BIN)/ruff check
@@ -81,7 +88,7 @@ k8s-check: $(DEV) ## apply every overlay of k8s/ to the API server of KUBECONFIG
 
 clean: ## remove what can be made again; data stays (SATELLITE_HOME)
 	@if [ -x $(BIN)/satellite ]; then $(BIN)/satellite down; fi
-	rm -rf $(VENV) $(dir $(PEERS)) $(dir $(NODE_MODULES)) $(dir $(PAGE)) bench-results dist .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) $(dir $(PEERS)) $(dir $(NODE_MODULES)) $(dir $(PAGE)) bench-results $(RESULTS) dist .pytest_cache .ruff_cache .hypothesis .import_linter_cache
 
 $(BIN)/uv:
 	@[ "$(OS)" != Windows_NT ] || { echo "error: Windows is not supported: use WSL 2."; exit 2; }

@@ -9,6 +9,8 @@ import pytest
 from tests import broker
 from tests.system import running
 
+pytest_plugins = ("tests.recording",)
+
 
 def _with_webhooks(system):
     """As in production, sent by a deployment of their own; to receivers on this machine."""
