@@ -5,7 +5,9 @@
     SatelliteError                        500 internal_error
     ├── BadRequest                        400
     │   ├── InvalidJSON                   400 invalid_json
+    │   ├── BodyTimeout                   408 body_timeout        (the connection is closed)
     │   ├── UnsupportedMediaType          415 unsupported_media_type
+    │   ├── UnsupportedEncoding           415 unsupported_encoding
     │   ├── BodyTooLarge                  413 body_too_large
     │   └── InvalidRequest                422 invalid_request     (has `errors`: where and why)
     ├── Unauthenticated                   401 unauthenticated     (no key, or not one that is valid now)
@@ -31,6 +33,7 @@
     ├── QuotaExceeded                     429 quota_exceeded      (has `retry_after_s`)
     ├── ClientClosed                      499 client_closed       (the caller hung up: nobody reads it)
     ├── Unavailable                       503 unavailable         (has `retry_after_s`)
+    │   ├── Busy                          503 busy                (this ingress holds as much as it may)
     │   ├── StoreUnavailable              503 store_unavailable
     │   └── Unreached                     503 unreached           (the client's: nobody takes its calls)
     ├── WaitTimeout                       504 wait_timeout
@@ -72,6 +75,7 @@ class SatelliteError(Exception):
     status: ClassVar[int] = 500
     code: ClassVar[str] = "internal_error"
     title: ClassVar[str] = "Internal error"
+    headers: ClassVar[tuple[tuple[str, str], ...]] = ()  # of its HTTP answer
 
     # Which request the API refused; set by the client that reads the problem.
     request_id: str | None = None
@@ -113,10 +117,24 @@ class InvalidJSON(BadRequest):
     status, code, title = 400, "invalid_json", "The body is not valid JSON"
 
 
+class BodyTimeout(BadRequest):
+    """The body did not come in time."""
+
+    status, code, title = 408, "body_timeout", "The body did not come in time"
+    headers = (("Connection", "close"),)
+
+
 class UnsupportedMediaType(BadRequest):
     """The body has a content type other than JSON."""
 
     status, code, title = 415, "unsupported_media_type", "Unsupported media type"
+
+
+class UnsupportedEncoding(BadRequest):
+    """The body is compressed in a way that is not known here."""
+
+    status, code, title = 415, "unsupported_encoding", "Unsupported content encoding"
+    headers = (("Accept-Encoding", "gzip, deflate"),)  # RFC 9110, 12.5.3
 
 
 class BodyTooLarge(BadRequest):
@@ -135,6 +153,7 @@ class Unauthenticated(SatelliteError):
     """The call needs an API key, and has none that is valid now."""
 
     status, code, title = 401, "unauthenticated", "An API key is needed"
+    headers = (("WWW-Authenticate", "Bearer"),)
 
 
 class Forbidden(SatelliteError):
@@ -267,6 +286,12 @@ class Unavailable(SatelliteError):
     """A part that is needed for this call is away."""
 
     status, code, title = 503, "unavailable", "Temporarily unavailable"
+
+
+class Busy(Unavailable):
+    """This ingress holds as much for its callers as it may."""
+
+    status, code, title = 503, "busy", "Too busy"
 
 
 class StoreUnavailable(Unavailable):

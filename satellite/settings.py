@@ -105,6 +105,19 @@ class Settings(BaseSettings):
     max_body_bytes: int = Field(
         default=4 * 1024 * 1024, ge=1024, description="Larger request bodies answer 413."
     )
+    max_bodies_bytes: int = Field(
+        default=256 * 1024 * 1024,
+        ge=1024,
+        description="Request bodies that an ingress holds in memory; further large ones answer 503.",
+    )
+    body_timeout_s: float = Field(
+        default=30, gt=0, description="How long a request body may take to come; a slower one answers 408."
+    )
+    max_sockets: int = Field(
+        default=10_000,
+        ge=1,
+        description="WebSockets that an ingress serves; further ones are refused with 503.",
+    )
     max_held: int = Field(
         default=10_000,
         ge=1,

@@ -99,6 +99,14 @@ class Cluster(Protocol):
         ...
 
 
+@dataclass(slots=True)
+class Load:
+    """What an ingress holds for its callers at the moment."""
+
+    bodies_bytes: int = 0  # of requests that came in more than one piece
+    sockets: int = 0
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ApiContext:
     """The parts an application is made of."""
@@ -112,6 +120,7 @@ class ApiContext:
     overview: Overview
     cluster: Cluster
     details: Mapping[str, Mapping[str, Any]]  # per model: what its deployment was configured with
+    load: Load = field(default_factory=Load)
     # Further parts of `/health`, by name. None of them keeps jobs from being accepted.
     probes: Mapping[str, Callable[[], Awaitable[dict[str, Any]]]] = field(default_factory=dict[str, Any])
 

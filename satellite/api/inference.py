@@ -11,18 +11,17 @@ from fastapi import APIRouter, Query, Request
 from starlette.responses import Response
 
 from satellite.api.body import (
-    headers_of,
     invalid,
     parse_fields,
     parse_inference,
     parse_item,
     parse_json,
-    read_body,
 )
 from satellite.api.context import ApiContext, caller_of, context_of
 from satellite.api.hangup import while_connected
 from satellite.api.openapi import described
 from satellite.api.problems import problem
+from satellite.api.reading import headers_of, read_body
 from satellite.errors import InvalidRequest, SatelliteError
 from satellite.jobs import Job
 from satellite.submission import Submission, Submitted
@@ -185,7 +184,7 @@ def _key(request: Request) -> str | None:
 
 
 async def _read(request: Request, context: ApiContext) -> Any:
-    return parse_json(await read_body(request, context.settings.max_body_bytes))
+    return parse_json(await read_body(request, context))
 
 
 def _wait(wait_s: float, context: ApiContext) -> float:

@@ -19,12 +19,12 @@ from satellite.api.body import (
     parse_key,
     parse_label,
     parse_sought,
-    read_body,
 )
 from satellite.api.context import caller_of, context_of
 from satellite.api.inference import JSON, accepted
 from satellite.api.openapi import described
 from satellite.api.problems import problem
+from satellite.api.reading import read_body
 from satellite.api.schemas import Status
 from satellite.errors import SatelliteError
 from satellite.jobs import Job, JobStatus, labels_to_dict, public_attempts
@@ -80,9 +80,7 @@ async def list_jobs(
 async def replay(request: Request) -> Response:
     """Repeat dead jobs that have not been repeated yet, oldest first, in one transaction."""
     context = context_of(request)
-    fields = parse_fields(
-        parse_json(await read_body(request, context.settings.max_body_bytes) or b"{}"), _REPLAY_FIELDS
-    )
+    fields = parse_fields(parse_json(await read_body(request, context) or b"{}"), _REPLAY_FIELDS)
     outcomes, remaining = await context.control.replay(
         caller_of(request),
         job_ids=fields.get("job_ids"),
@@ -113,7 +111,7 @@ async def cancel_many(request: Request) -> Response:
     answered yet.
     """
     context = context_of(request)
-    body = parse_json(await read_body(request, context.settings.max_body_bytes))
+    body = parse_json(await read_body(request, context))
     fields = parse_fields(body, {"job_ids": _job_ids})
     if "job_ids" not in fields:
         raise invalid("/job_ids", "is missing")
@@ -184,7 +182,7 @@ async def cancel(request: Request, job_id: UUID) -> Response:
 async def retry(request: Request, job_id: UUID) -> Response:
     """Repeat a job that has ended, as a new job linked to it, with whatever the body changes."""
     context = context_of(request)
-    body = await read_body(request, context.settings.max_body_bytes)
+    body = await read_body(request, context)
     edits = parse_edits(parse_json(body)) if body else {}
     if "idempotency-key" in request.headers:
         key = request.headers["idempotency-key"]

@@ -12,6 +12,7 @@ from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from satellite.api.problems import problem_response
+from satellite.api.reading import HELD
 from satellite.errors import SatelliteError
 from satellite.metrics import Metrics
 
@@ -94,6 +95,8 @@ class RequestMiddleware:
             )
             await answer(scope, receive, send_with_id)
         finally:
+            if (held := scope.get(HELD)) is not None:
+                held.release()
             if is_socket:
                 self._sockets.add(count=-1)
             elif not started:

@@ -6,9 +6,10 @@ from typing import Any
 
 from fastapi import APIRouter, Request
 
-from satellite.api.body import invalid, parse_fields, parse_json, parse_version, read_body
+from satellite.api.body import invalid, parse_fields, parse_json, parse_version
 from satellite.api.context import ApiContext, caller_of, context_of
 from satellite.api.openapi import described, problems
+from satellite.api.reading import read_body
 from satellite.api.schemas import ModelInfo, ModelList, VersionsInfo
 from satellite.artifacts import Manifest
 
@@ -41,7 +42,7 @@ async def set_default(request: Request, name: str) -> dict[str, Any]:
     It is loaded on every replica first. Jobs that were accepted before keep the version they have.
     """
     context = _context(request, name)
-    body = parse_json(await read_body(request, context.settings.max_body_bytes))
+    body = parse_json(await read_body(request, context))
     fields = parse_fields(body, {"version": parse_version, "rollback": _true})
     if len(fields) != 1 or fields.get("version", "") is None:
         raise invalid("", 'must be {"version": "1.0.0"} or {"rollback": true}')

@@ -16,7 +16,6 @@ from fastapi import APIRouter, Request
 from starlette.responses import Response
 
 from satellite import __version__
-from satellite.api.body import headers_of, read_body
 from satellite.api.context import ApiContext, caller_of, context_of
 from satellite.api.hangup import while_connected
 from satellite.api.health import model_part
@@ -26,10 +25,10 @@ from satellite.api.oip_wire import (
     InferRequest,
     OutputTensor,
     compress,
-    decompress,
     parse_infer,
     write_infer,
 )
+from satellite.api.reading import headers_of, read_body
 from satellite.batching import Outcome, Tensor
 from satellite.catalog import CatalogEntry, ValidRequest
 from satellite.dispatch import Batch
@@ -136,7 +135,7 @@ async def infer(request: Request, model_name: str, model_version: str = "") -> R
     context = context_of(request)
     entry, version = await _find(context, model_name, model_version)
     headers = headers_of(request)
-    asked = await _read(request, headers, context.settings.max_body_bytes)
+    asked = await _read(request, context, headers)
     signature = signature_of(entry.spec)
     outputs = signature.select(None if asked.outputs is None else list(asked.outputs))
     wait_s, config = _wait_and_config(asked.parameters, entry, context)
@@ -146,13 +145,10 @@ async def infer(request: Request, model_name: str, model_version: str = "") -> R
     return _answer(asked, entry, outputs, answers, headers.get(b"accept-encoding", b"").decode("latin-1"))
 
 
-async def _read(request: Request, headers: dict[bytes, bytes], max_bytes: int) -> InferRequest:
-    body = await read_body(request, max_bytes, only_json=False)
-    encoding = headers.get(b"content-encoding", b"").decode("latin-1").strip().lower()
+async def _read(request: Request, context: ApiContext, headers: dict[bytes, bytes]) -> InferRequest:
+    body = await read_body(request, context, only_json=False)
     length = headers.get(HEADER_LENGTH.lower().encode())
-    return parse_infer(
-        decompress(body, encoding, max_bytes), None if length is None else length.decode("latin-1")
-    )
+    return parse_infer(body, None if length is None else length.decode("latin-1"))
 
 
 def _valid_rows(

@@ -22,7 +22,7 @@ import orjson
 from numpy.typing import NDArray
 
 from satellite.api.body import parse_fields, parse_json, parse_text
-from satellite.errors import BodyTooLarge, InvalidRequest, UnsupportedMediaType
+from satellite.errors import InvalidRequest
 
 Array = NDArray[Any]
 
@@ -31,7 +31,7 @@ MAX_DIMENSIONS = 16
 MAX_ELEMENTS = 2**31
 # A smaller answer is not worth the time that compressing it takes.
 MIN_COMPRESSED_BYTES = 1024
-_GZIP, _ZLIB, _EITHER = 31, 15, 47  # what zlib calls window bits
+_GZIP, _ZLIB = 31, 15  # what zlib calls window bits
 _ENCODINGS = {"gzip": _GZIP, "deflate": _ZLIB}
 _DTYPES = {
     "BOOL": "?",
@@ -69,30 +69,6 @@ class OutputTensor:
     datatype: str
     values: Array
     binary: bool
-
-
-def decompress(body: bytes, encoding: str, max_bytes: int) -> bytes:
-    """Undo a request's `Content-Encoding`.
-
-    Raises:
-        UnsupportedMediaType: it is another one than gzip or deflate.
-        InvalidRequest: the body is not what it says.
-        BodyTooLarge: what comes out is larger than `max_bytes`; no more than that is ever made.
-    """
-    if encoding in ("", "identity"):
-        return body
-    if encoding not in _ENCODINGS:
-        raise UnsupportedMediaType(f"Content-Encoding {encoding[:80]!r}: send gzip, deflate or none")
-    stream = zlib.decompressobj(_EITHER)
-    try:
-        plain = stream.decompress(body, max_bytes + 1)
-    except zlib.error as error:
-        raise InvalidRequest(f"the body does not decompress as {encoding}: {error}") from None
-    if len(plain) > max_bytes:
-        raise BodyTooLarge(f"the body decompresses to more than {max_bytes} bytes (SATELLITE_MAX_BODY_BYTES)")
-    if not stream.eof or stream.unused_data:
-        raise InvalidRequest(f"the body is not one whole {encoding} stream")
-    return plain
 
 
 def compress(body: bytes, accepted: str) -> tuple[bytes, str | None]:

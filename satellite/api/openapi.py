@@ -38,10 +38,11 @@ REQUEST_REF = {"$ref": "#/components/schemas/InferenceRequest"}
 _PROBLEMS = {
     400: "The body is not JSON.",
     404: "There is no such model.",
+    408: "The body did not come in time.",
     409: "The idempotency key was used for another request.",
     410: "The events after this one are no longer kept.",
     413: "The body is too large.",
-    415: "The body is not declared as JSON.",
+    415: "The body is not declared as JSON, or is compressed in an unknown way.",
     422: "The request does not fit the model's schema.",
     429: "Too many requests wait for this model.",
     503: "The job store does not answer.",
@@ -122,7 +123,7 @@ _JOB_IDS: dict[str, Any] = {
     "maxItems": 1000,
     "items": {"type": "string", "format": "uuid"},
 }
-ENVELOPE = (400, 413, 415, 422)
+ENVELOPE = (400, 408, 413, 415, 422)
 
 
 def ok(model: Any, text: str, status: int = 200) -> dict[int | str, Any]:

@@ -11,6 +11,7 @@ import orjson
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
+from starlette.requests import HTTPConnection
 from starlette.responses import Response
 
 from satellite.errors import InvalidRequest, MethodNotAllowed, NotFound, SatelliteError
@@ -39,11 +40,11 @@ def problem(error: SatelliteError, request_id: str | None) -> dict[str, Any]:
     return body
 
 
-def problem_response(error: SatelliteError, request: Request) -> Response:
+def problem_response(error: SatelliteError, request: HTTPConnection) -> Response:
     """The HTTP answer for an error."""
-    headers = {} if error.retry_after_s is None else {"Retry-After": str(error.retry_after_s)}
-    if error.status == HTTPStatus.UNAUTHORIZED:
-        headers["WWW-Authenticate"] = "Bearer"
+    headers = dict(error.headers)
+    if error.retry_after_s is not None:
+        headers["Retry-After"] = str(error.retry_after_s)
     if _OIP_PATH.match(request.scope["path"]):
         status = HTTPStatus.BAD_REQUEST if error.status == HTTPStatus.UNPROCESSABLE_ENTITY else error.status
         content = orjson.dumps({"error": error.detail or error.title})

@@ -18,10 +18,10 @@ from satellite.api.body import (
     parse_json,
     parse_sought,
     parse_text,
-    read_body,
 )
 from satellite.api.context import caller_of, context_of
 from satellite.api.inference import JSON
+from satellite.api.reading import read_body
 from satellite.api.webhook_schemas import described
 from satellite.webhooks.control import WebhookControl
 from satellite.webhooks.records import Delivery, Endpoint
@@ -177,7 +177,8 @@ _FIELDS = {"url": parse_text, "events": parse_events, "model_name": _model_name,
 
 
 async def _fields(request: Request, *, required: tuple[str, ...] = ()) -> dict[str, Any]:
-    fields = parse_fields(parse_json(await read_body(request, MAX_BODY_BYTES)), _FIELDS, required=required)
+    body = await read_body(request, context_of(request), max_bytes=MAX_BODY_BYTES)
+    fields = parse_fields(parse_json(body), _FIELDS, required=required)
     if not fields:
         raise invalid("", f"must have one of {', '.join(_FIELDS)}")
     return fields

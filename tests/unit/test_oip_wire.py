@@ -7,7 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
-from satellite.api.oip_wire import OutputTensor, compress, decompress, parse_infer, write_infer
+from satellite.api.oip_wire import OutputTensor, compress, parse_infer, write_infer
+from satellite.api.reading import decompress
 
 KINDS = {"FP64": "<f8", "FP32": "<f4", "INT8": "<i1", "INT64": "<i8", "UINT16": "<u2", "BOOL": "?"}
 SHAPES = array_shapes(min_dims=0, max_dims=3, min_side=0, max_side=3)
