@@ -22,6 +22,10 @@ D = TypeVar("D", bound=str | Tensor)
 
 # A request with 4,096 wrong points has one problem, not 4,096.
 MAX_ERRORS = 10
+# To put more into words takes longer than anybody may block the others.
+MAX_COUNTED_ERRORS = 1000
+MAX_CONFIG_KEYS = 1000
+MAX_NAME = 80  # characters of what a caller wrote that an answer repeats, and that are compared with names
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,6 +67,9 @@ class CatalogEntry:
     def _validate(
         self, data: Any, config: dict[str, Any], check: Callable[[Any], tuple[D, int]]
     ) -> ValidRequest[D]:
+        if len(config) > MAX_CONFIG_KEYS:
+            detail = f"has {len(config)} keys; at most {MAX_CONFIG_KEYS} are looked at"
+            raise InvalidRequest(f"/config: {detail}", errors=[{"pointer": "/config", "detail": detail}])
         problems: list[dict[str, str]] = []
         checked: tuple[D, int] | None = None
         try:
@@ -113,9 +120,15 @@ class CatalogEntry:
         return True
 
     def _problems(self, error: ValidationError, root: str) -> list[dict[str, str]]:
+        count = error.error_count()
+        if count > MAX_COUNTED_ERRORS:
+            return [{"pointer": f"/{root}", "detail": f"does not fit in {count} places"}]
         found = error.errors(include_url=False, include_input=False)
         problems = [
-            {"pointer": "/".join(["", root, *map(str, e["loc"])]), "detail": self._describe(e, root)}
+            {
+                "pointer": "/".join(["", root, *(str(part)[:MAX_NAME] for part in e["loc"])]),
+                "detail": self._describe(e, root),
+            }
             for e in found[:MAX_ERRORS]
         ]
         if len(found) > MAX_ERRORS:
@@ -125,7 +138,7 @@ class CatalogEntry:
     def _describe(self, error: ErrorDetails, root: str) -> str:
         if error["type"] == "extra_forbidden" and root == "config":
             known = sorted(self.spec.cls.Config.model_fields)
-            near = difflib.get_close_matches(str(error["loc"][-1]), known, n=1)
+            near = difflib.get_close_matches(str(error["loc"][-1])[:MAX_NAME], known, n=1)
             hint = f"did you mean '{near[0]}'?" if near else f"known keys: {', '.join(known)}"
             return f"unknown config key; {hint}"
         return error["msg"]
@@ -154,9 +167,9 @@ class Catalog(Mapping[str, CatalogEntry]):
         """
         entry = self._entries.get(name)
         if entry is None:
-            near = difflib.get_close_matches(name, self._entries, n=1, cutoff=0.4)
+            near = difflib.get_close_matches(name[:MAX_NAME], self._entries, n=1, cutoff=0.4)
             hint = f"did you mean '{near[0]}'?" if near else f"there are: {', '.join(self._entries)}"
-            raise ModelNotFound(f"there is no model '{name[:80]}'; {hint}")
+            raise ModelNotFound(f"there is no model '{name[:MAX_NAME]}'; {hint}")
         return entry
 
 

@@ -47,7 +47,7 @@ from satellite.requests import JobRequest, PredictRequest
 from satellite.settings import Settings
 from satellite.store import NewJob, Store, Verdict
 from satellite.submission import Submission, Submitted
-from satellite.tasks import Background
+from satellite.tasks import Background, Turns
 from satellite.upkeep import Upkeep
 from satellite.webhooks.receivers import Receivers
 from satellite.webhooks.records import JobWebhook
@@ -161,7 +161,9 @@ class Service:
         counts: dict[str, int] = dict.fromkeys(self.queues, 0)
         if urls := [s.webhook.url for s in submissions if isinstance(s, Submission) and s.webhook]:
             await self.receivers.admit_all(urls)
+        turns = Turns()
         for submission in submissions:
+            await turns.pause()
             try:
                 if isinstance(submission, SatelliteError):
                     raise submission

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Coroutine
 from typing import Any, TypeVar
 
@@ -14,6 +15,7 @@ logger = logging.getLogger(__name__)
 T = TypeVar("T")
 
 
+TURN_S = 0.005
 # A cancellation that was lost is asked for again after this.
 RETRY_S = 0.5
 
@@ -29,6 +31,41 @@ async def stop(task: asyncio.Task[Any] | None) -> None:
         await asyncio.wait({task}, timeout=RETRY_S)
     if task is not None and not task.cancelled() and (error := task.exception()) is not None:
         raise error
+
+
+class Turns:
+    """Lets others have the loop now and then, during work that may take long."""
+
+    def __init__(self) -> None:
+        self._began_s = time.monotonic()
+
+    async def pause(self) -> None:
+        """Let them, if it was long enough."""
+        if time.monotonic() - self._began_s > TURN_S:
+            await asyncio.sleep(0)
+            self._began_s = time.monotonic()
+
+
+class Pace:
+    """A rate that is kept by waiting: what comes faster waits.
+
+    Args:
+        per_s: how much a second.
+        burst: how much at once, after a pause.
+    """
+
+    def __init__(self, *, per_s: float, burst: float) -> None:
+        self._per_s, self._burst = per_s, burst
+        self._left = burst
+        self._at_s = time.monotonic()
+
+    async def take(self, cost: float) -> None:
+        """Go on once there is enough; one that costs more than the burst waits for that long."""
+        now_s = time.monotonic()
+        self._left = min(self._burst, self._left + (now_s - self._at_s) * self._per_s) - cost
+        self._at_s = now_s
+        if self._left < 0:
+            await asyncio.sleep(-self._left / self._per_s)
 
 
 class Background:
