@@ -23,6 +23,7 @@ from deployments.freezing import freeze
 from deployments.kafka import probe
 from deployments.logs import configure_logging
 from deployments.metrics import Exporter
+from deployments.server import bound_server
 from deployments.versions import BroadcastReplicas
 from satellite.access.access import Access
 from satellite.api.app import Application
@@ -76,6 +77,7 @@ class Ingress:
         webhooks: DeploymentHandle | None = None,
     ) -> None:
         configure_logging(settings.log_level)
+        bound_server(settings)
         if settings.database_url is None or settings.redis_url is None:
             raise ConfigError(
                 "SATELLITE_DATABASE_URL and SATELLITE_REDIS_URL must be set on the cluster; "

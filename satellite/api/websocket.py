@@ -48,13 +48,19 @@ from satellite.api.guard import check_scopes
 from satellite.api.inference import accepted_body
 from satellite.api.models import describe
 from satellite.api.overview import describe_now
-from satellite.api.problems import problem
-from satellite.errors import BodyTooLarge, InvalidRequest, SatelliteError, SlowReader, Unauthenticated
-from satellite.tasks import stop
+from satellite.api.problems import problem, problem_response
+from satellite.errors import BodyTooLarge, Busy, InvalidRequest, SatelliteError, SlowReader, Unauthenticated
+from satellite.tasks import Pace, stop
 
 router = APIRouter()
 
 MAX_UNSENT = 1000
+MAX_UNSENT_BYTES = 16 * 1024 * 1024  # of it; or one message, however large
+# What is read of a peer; one that sends more is not read for a while. A large message counts as several.
+MESSAGES_PER_S = 2000
+MESSAGE_BYTES = 2048
+SUBSCRIBE_COST = 5  # it asks PostgreSQL
+MAX_ECHO_BYTES = 64 * 1024
 MAX_SUBSCRIPTIONS = 1000
 PING_INTERVAL_S = 20.0
 # With more than this unsent nothing is added that the next message says anyway.
@@ -68,6 +74,7 @@ LEAVE_TIMEOUT_S = 10.0
 # The keys of these subscriptions.
 CHANGES, OVERVIEW = "changes", "overview"
 
+PING = b'{"type":"ping"}'
 NO_MORE = b""  # the last of the unsent messages, never sent itself
 
 CLOSE_TOO_BIG = 1009
@@ -82,13 +89,23 @@ FIRST_MESSAGE = 'the first message must be {"authenticate": "sat_..."}'
 @router.websocket("/api/v1/ws")
 async def websocket(socket: WebSocket) -> None:
     """Serve one socket until either side ends it."""
-    await socket.accept()
-    session = _Session(socket, context_of(socket))
-    refusal = refusal_of(socket)
-    if refusal is not None:
-        await session.refuse(refusal, CLOSE_UNAUTHENTICATED)
-    else:
-        await session.serve(possible_caller(socket))
+    context = context_of(socket)
+    limit = context.settings.max_sockets
+    if context.load.sockets >= limit:
+        error = Busy(f"this ingress serves {limit} sockets (SATELLITE_MAX_SOCKETS)", retry_after_s=5)
+        await socket.send_denial_response(problem_response(error, socket))
+        return
+    context.load.sockets += 1
+    try:
+        await socket.accept()
+        session = _Session(socket, context)
+        refusal = refusal_of(socket)
+        if refusal is not None:
+            await session.refuse(refusal, CLOSE_UNAUTHENTICATED)
+        else:
+            await session.serve(possible_caller(socket))
+    finally:
+        context.load.sockets -= 1
 
 
 class _Session:
@@ -100,6 +117,8 @@ class _Session:
         self._context = context
         self._service = context.service
         self._unsent: asyncio.Queue[bytes] = asyncio.Queue(MAX_UNSENT)
+        self._unsent_bytes = 0
+        self._pace = Pace(per_s=MESSAGES_PER_S, burst=MESSAGES_PER_S)
         self._handling = asyncio.Lock()  # held while a message of the peer is dealt with
         self._watching: dict[str, asyncio.Task[None]] = {}
         self._fatal: asyncio.Future[tuple[SatelliteError, int]] = asyncio.get_running_loop().create_future()
@@ -157,13 +176,14 @@ class _Session:
                 if len(text) > limit:
                     self._end(BodyTooLarge(f"a message may be {limit} bytes long"), CLOSE_TOO_BIG)
                     return
+                await self._pace.take(1 + len(text) // MESSAGE_BYTES)
                 ref: Any = None
                 try:
                     request = parse_json(text)
                     if not isinstance(request, dict):
                         raise InvalidRequest('a message is an object, such as {"subscribe": {"job_id": ...}}')
                     fields = cast("dict[str, Any]", request)
-                    ref = fields.pop("ref", None)
+                    ref = _echoed("ref", fields.pop("ref", None))
                     async with self._handling:
                         await self._handle(fields, ref)
                 except SatelliteError as error:
@@ -212,6 +232,7 @@ class _Session:
         match fields:
             case {"subscribe": dict() as target} if len(fields) == 1:
                 check_scopes(caller, {Scope.READ})
+                await self._pace.take(SUBSCRIBE_COST)
                 self._subscribe(cast("dict[str, Any]", target), caller)
             case {"unsubscribe": dict() as target} if len(fields) == 1:
                 target.pop("after", None)
@@ -231,7 +252,7 @@ class _Session:
                     raise InvalidRequest("this socket has a key already; open another one for another key")
                 self._say_who(caller, ref)  # keys are off: any will do
             case {"ping": value} if len(fields) == 1:
-                self._put({"type": "pong", "ping": value, "ref": ref})
+                self._put({"type": "pong", "ping": _echoed("ping", value), "ref": ref})
             case _:
                 raise InvalidRequest(
                     "a message has one of: subscribe, unsubscribe, submit, authenticate, ping (and ref)"
@@ -320,9 +341,11 @@ class _Session:
                 async with asyncio.timeout(PING_INTERVAL_S):
                     message = await self._unsent.get()
             except TimeoutError:
-                message = b'{"type":"ping"}'
+                message = PING
+                self._unsent_bytes += len(message)
             if message == NO_MORE:
                 return
+            self._unsent_bytes -= len(message)
             try:
                 async with asyncio.timeout(SEND_TIMEOUT_S):
                     await self._socket.send_text(message.decode())
@@ -338,11 +361,15 @@ class _Session:
         self._put_bytes(orjson.dumps(message, option=orjson.OPT_UTC_Z))
 
     def _put_bytes(self, message: bytes) -> None:
-        try:
-            self._unsent.put_nowait(message)
-        except asyncio.QueueFull:
-            error = SlowReader(f"{MAX_UNSENT} messages are waiting to be read; connect again and read faster")
+        self._unsent_bytes += len(message)
+        if self._unsent.full() or self._unsent_bytes > max(MAX_UNSENT_BYTES, len(message)):
+            error = SlowReader(
+                f"{self._unsent.qsize()} messages, {self._unsent_bytes} bytes, are waiting to be read; "
+                "connect again and read faster"
+            )
             self._end(error, CLOSE_TRY_LATER)
+        else:
+            self._unsent.put_nowait(message)
 
     def _problem(self, error: SatelliteError) -> dict[str, Any]:
         body = problem(error, self._socket.scope.get("request_id"))
@@ -351,6 +378,23 @@ class _Session:
     def _end(self, error: SatelliteError, close_code: int) -> None:
         if not self._fatal.done():
             self._fatal.set_result((error, close_code))
+
+
+def _echoed(name: str, value: Any) -> Any:
+    """What the peer wants to have back.
+
+    Raises:
+        InvalidRequest: it is large, or too deep to be written.
+    """
+    if isinstance(value, int | None):
+        return value
+    try:
+        size = len(orjson.dumps(value))
+    except TypeError:
+        size = MAX_ECHO_BYTES + 1
+    if size > MAX_ECHO_BYTES:
+        raise InvalidRequest(f"{name} may have {MAX_ECHO_BYTES} bytes")
+    return value
 
 
 def _key(target: dict[str, Any]) -> str:

@@ -17,6 +17,7 @@ import uvicorn
 from satellite.access.access import Access
 from satellite.api.app import Application
 from satellite.api.context import ApiContext, ClusterState, DeploymentState, NodeState, ReplicaState
+from satellite.api.server import server_options
 from satellite.batching import ChunkResult, Tensor
 from satellite.catalog import Catalog, CatalogEntry
 from satellite.cli.embedded import EmbeddedPostgres, EmbeddedRedis
@@ -265,8 +266,8 @@ async def serve(
         host="127.0.0.1",
         port=port,
         log_level="warning",
-        ws="websockets-sansio",
         timeout_graceful_shutdown=1,
+        **server_options(settings),
     )
     server = uvicorn.Server(config)
     task = asyncio.create_task(server.serve())
