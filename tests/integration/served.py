@@ -1,0 +1,32 @@
+"""An ingress in a process of its own: the memory it uses and the lines it writes are its alone.
+
+`python -m tests.integration.served DATABASE_URL REDIS_URL SETTINGS` prints its address, and serves until its
+standard input ends. Everything that any library logs goes to standard error, with all fields of the records.
+"""
+
+import asyncio
+import json
+import logging
+import sys
+
+from tests.integration.conftest import serve
+
+
+class Everything(logging.Formatter):
+    """The line and its traceback, then whatever else the record holds."""
+
+    def format(self, record):
+        return f"{super().format(record)} {vars(record)!r}"
+
+
+async def main(database_url, redis_url, settings):
+    handler = logging.StreamHandler()
+    handler.setFormatter(Everything("%(levelname)s %(name)s: %(message)s"))
+    logging.basicConfig(level=logging.DEBUG, handlers=[handler])
+    async with serve(database_url, redis_url, **json.loads(settings)) as node:
+        print(node.url, flush=True)
+        await asyncio.to_thread(sys.stdin.read)
+
+
+if __name__ == "__main__":
+    asyncio.run(main(*sys.argv[1:]))
