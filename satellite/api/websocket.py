@@ -61,6 +61,7 @@ MESSAGES_PER_S = 2000
 MESSAGE_BYTES = 2048
 SUBSCRIBE_COST = 5  # it asks PostgreSQL
 MAX_ECHO_BYTES = 64 * 1024
+MAX_FIRST_BYTES = 4096  # of a message from a peer that has not said who it is
 MAX_SUBSCRIPTIONS = 1000
 PING_INTERVAL_S = 20.0
 # With more than this unsent nothing is added that the next message says anyway.
@@ -173,6 +174,9 @@ class _Session:
                 if message["type"] == "websocket.disconnect":
                     return
                 text = message.get("text") or message.get("bytes") or b""
+                if self._caller is None and len(text) > MAX_FIRST_BYTES:
+                    self._end(Unauthenticated(FIRST_MESSAGE), CLOSE_UNAUTHENTICATED)
+                    return
                 if len(text) > limit:
                     self._end(BodyTooLarge(f"a message may be {limit} bytes long"), CLOSE_TOO_BIG)
                     return

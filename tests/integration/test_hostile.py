@@ -1,4 +1,4 @@
-"""Clients that mean harm: an ingress in a process of its own stays within its bounds, and serves the others."""
+"""Clients that mean harm: an ingress, in a process of its own, stays within bounds and serves the others."""
 
 import asyncio
 import contextlib
@@ -8,20 +8,17 @@ import os
 import sys
 import time
 import zlib
-from pathlib import Path
 from types import SimpleNamespace
 
 import httpx
 import psutil
 import pytest
-import websockets
-from websockets.frames import Frame, Opcode
 
 from satellite.cli.processes import memory_bytes
 from satellite.settings import REPO_ROOT
 
 from .conftest import MODEL, new_database
-from .helpers import JOBS, job_body
+from .helpers import job_body
 from .test_api import PREDICT, SUBMIT
 
 MB = 2**20
@@ -127,7 +124,7 @@ async def answered(reader, timeout_s=10):
 
 
 def head(path=PREDICT, method="POST", **headers):
-    lines = [f"{method} {path} HTTP/1.1", "Host: x", "Content-Type: application/json"]
+    lines = [f"{method} {path} HTTP/1.1", "Host: 127.0.0.1", "Content-Type: application/json"]
     lines += [f"{name.replace('_', '-')}: {value}" for name, value in headers.items()]
     return ("\r\n".join(lines) + "\r\n\r\n").encode()
 
@@ -261,7 +258,8 @@ async def test_many_slow_bodies_fill_no_memory(victim):
 
 async def test_compressed_bodies(victim):
     async def post(content, encoding):
-        return await victim.http.post(PREDICT, content=content, headers={**JSON, "Content-Encoding": encoding})
+        headers = {**JSON, "Content-Encoding": encoding}
+        return await victim.http.post(PREDICT, content=content, headers=headers)
 
     for encoding, compress in {"gzip": gzip.compress, "deflate": zlib.compress}.items():
         assert (await post(compress(GOOD), encoding)).status_code == 200
