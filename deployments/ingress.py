@@ -19,6 +19,7 @@ from deployments import asgi_call
 from deployments.autoscaling import BACKLOG
 from deployments.cluster_view import ClusterView
 from deployments.draining import DrainWatch
+from deployments.exposure import listens_on
 from deployments.freezing import freeze
 from deployments.kafka import probe
 from deployments.logs import configure_logging
@@ -26,6 +27,7 @@ from deployments.metrics import Exporter
 from deployments.server import bound_server
 from deployments.versions import BroadcastReplicas
 from satellite.access.access import Access
+from satellite.access.exposure import check_exposure, check_key_secret
 from satellite.api.app import Application
 from satellite.api.context import ApiContext
 from satellite.artifacts import ArtifactSource
@@ -83,6 +85,8 @@ class Ingress:
                 "SATELLITE_DATABASE_URL and SATELLITE_REDIS_URL must be set on the cluster; "
                 "`satellite up` starts embedded servers and sets them"
             )
+        check_exposure(settings, await listens_on())
+        check_key_secret(settings)
         specs = {name: load_model(Path(file)) for name, file in model_files.items()}
         self._entries = {name: CatalogEntry(spec=spec, config=ModelConfig()) for name, spec in specs.items()}
         self._metrics = Metrics(specs)

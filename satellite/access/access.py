@@ -9,7 +9,7 @@ from satellite.access.callers import OPERATOR, Caller
 from satellite.access.keyring import Keyring
 from satellite.access.limits import Concurrency, RateLimiter
 from satellite.access.tickets import Tickets
-from satellite.errors import ConfigError, Unauthenticated, Unavailable
+from satellite.errors import Unauthenticated, Unavailable
 from satellite.events import EventHub, Wake
 from satellite.settings import Settings
 from satellite.store.keys import KeyStore
@@ -27,9 +27,6 @@ class Access:
 
     Attributes:
         keys_on: whether calls need a key.
-
-    Raises:
-        ConfigError: keys are on, and there is nothing to hash them with.
     """
 
     def __init__(self, store: KeyStore, events: EventHub, settings: Settings) -> None:
@@ -40,11 +37,7 @@ class Access:
         self.keys_on = settings.keys
         if not settings.keys:
             return
-        if settings.key_secret is None or settings.redis_url is None:
-            raise ConfigError(
-                "SATELLITE_KEYS is on, and SATELLITE_KEY_SECRET is not set: set it to 32 characters or more, "
-                "the same on every node (`openssl rand -hex 32` makes one)"
-            )
+        assert settings.key_secret is not None and settings.redis_url is not None  # see `check_key_secret`
         key_secret = settings.key_secret.get_secret_value().encode()
         self._ring = Keyring(store, key_secret)
         self._tickets = Tickets(key_secret, settings.redis_url)

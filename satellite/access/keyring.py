@@ -24,7 +24,7 @@ from satellite.tasks import stop
 logger = logging.getLogger(__name__)
 
 FOLLOW_S = 2.0
-# How often a key that is not known makes it look at once.
+# How often, at most, keys that are not known make it look: who guesses waits, and costs no more.
 LOOK_AGAIN_S = 0.25
 USED_WRITE_S = 60.0
 
@@ -76,9 +76,9 @@ class Keyring:
             Unauthenticated: it is none that is valid now.
         """
         caller = self._find(text)
-        if caller is None and time.monotonic() - self._looked_at > LOOK_AGAIN_S and id_of(text) is not None:
+        if caller is None and id_of(text) is not None:
             try:
-                await self._look(since=time.monotonic())
+                await self._look(since=time.monotonic(), pause_s=LOOK_AGAIN_S)
             except StoreUnavailable as error:
                 raise StoreUnavailable(
                     "PostgreSQL does not answer, and this key is not known here yet", retry_after_s=2
@@ -147,11 +147,17 @@ class Keyring:
             except Exception:
                 logger.exception("Keys could not be read.", extra={"action": "keys_failed"})
 
-    async def _look(self, *, since: float | None = None) -> None:
-        """Read what has changed. Who waits while another reads takes what that one finds."""
+    async def _look(self, *, since: float | None = None, pause_s: float = 0) -> None:
+        """Read what has changed. Who waits while another reads takes what that one finds.
+
+        Args:
+            since: not if it was read after this moment.
+            pause_s: not sooner after the last time.
+        """
         async with self._looking:
             if since is not None and self._looked_at >= since:
                 return
+            await asyncio.sleep(max(0.0, self._looked_at + pause_s - time.monotonic()))
             began = time.monotonic()
             keys, self._seen_at = await self._store.changed_since(self._seen_at)
             self._looked_at = began

@@ -56,7 +56,7 @@ def upgrade(settings: Settings, *, as_json: bool = False) -> None:
         EnvironmentProblem: there is no database, it does not answer, or a newer version has been here.
     """
     url = find_database(settings)
-    before = _run(url, migrate.current(url))
+    before = run(url, migrate.current(url))
     state = schema_state(before)
     if state == "ahead":
         raise EnvironmentProblem(
@@ -67,8 +67,8 @@ def upgrade(settings: Settings, *, as_json: bool = False) -> None:
         now = before
         console.print(f"The schema is up to date: {before}.")
     else:
-        _run(url, migrate.upgrade(url))
-        now = _run(url, migrate.current(url))
+        run(url, migrate.upgrade(url))
+        now = run(url, migrate.current(url))
         console.print(f"[green]Upgraded[/] from {before or 'nothing'} to {now}.")
     if as_json:
         print_json({"database": address(url), "before": before, "revision": now})
@@ -81,7 +81,7 @@ def status(settings: Settings, *, as_json: bool) -> int:
         0: the schema is up to date; 1: it is not.
     """
     url = find_database(settings)
-    found = _run(url, overview(url))
+    found = run(url, overview(url))
     if as_json:
         document = {"database": address(url), "schema": found.schema, **asdict(found)}
         print(json.dumps(document, indent=1, default=str))
@@ -121,7 +121,12 @@ def _table(url: str, found: Overview) -> Table:
     return table
 
 
-def _run(url: str, work: Coroutine[Any, Any, T]) -> T:
+def run(url: str, work: Coroutine[Any, Any, T]) -> T:
+    """Do something with a database.
+
+    Raises:
+        EnvironmentProblem: it does not answer, or not as it should.
+    """
     try:
         return asyncio.run(work)
     except (OSError, TimeoutError, ValueError, asyncpg.PostgresError, asyncpg.InterfaceError) as exc:

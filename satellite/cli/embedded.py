@@ -14,7 +14,7 @@ import shutil
 import stat
 import subprocess
 import time
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, cast
 
@@ -53,17 +53,20 @@ class Secrets:
 
     postgres: str
     redis: str
+    keys: str  # what API keys are hashed with
 
     @classmethod
     def of(cls, paths: Paths) -> Secrets:
         """Those of this home; made at the first call."""
         try:
-            stored = json.loads(paths.secrets.read_text())
-            return cls(postgres=stored["postgres"], redis=stored["redis"])
-        except (OSError, ValueError, KeyError):
-            made = cls(postgres=secrets.token_urlsafe(24), redis=secrets.token_urlsafe(24))
-            write_private(paths.secrets, json.dumps({"postgres": made.postgres, "redis": made.redis}))
-            return made
+            stored: dict[str, str] = json.loads(paths.secrets.read_text())
+        except (OSError, ValueError):
+            stored = {}
+        names = [field.name for field in fields(cls)]
+        made = cls(**{name: stored.get(name) or secrets.token_urlsafe(32) for name in names})
+        if any(name not in stored for name in names):
+            write_private(paths.secrets, json.dumps(asdict(made)))
+        return made
 
 
 @dataclass(slots=True, kw_only=True)

@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 from satellite.cli.console import console, foreseen_errors, load_settings, print_json
+from satellite.cli.keys import keys
 from satellite.cli.simulate import simulate
 
 app = typer.Typer(
@@ -25,6 +26,7 @@ kafka = typer.Typer(help="Kafka's topics, and what is in them.", no_args_is_help
 app.add_typer(kafka, name="kafka")
 webhooks = typer.Typer(help="Who is told of jobs by HTTP, and what came of it.", no_args_is_help=True)
 app.add_typer(webhooks, name="webhooks")
+app.add_typer(keys, name="keys")
 
 ConfigFile = Annotated[
     Path | None,

@@ -6,7 +6,6 @@ starts them (a container engine, systemd) watches them and starts them again.
 
 from __future__ import annotations
 
-import ipaddress
 import logging
 import os
 import signal
@@ -16,6 +15,9 @@ import threading
 from pathlib import Path
 from typing import NoReturn
 
+from pydantic import SecretStr
+
+from satellite.access.exposure import check_exposure, check_key_secret, is_loopback
 from satellite.cli.ray_head import OBJECT_STORE_BYTES
 from satellite.cli.rendering import Rendering
 from satellite.cli.serve_api import ServeApi, wait_until_ready
@@ -52,8 +54,10 @@ def head(settings: Settings, config_file: Path, *, address: str, port: int) -> i
     logging.getLogger("httpx").setLevel(logging.WARNING)
     if settings.database_url is None or settings.redis_url is None:
         raise ConfigError("SATELLITE_DATABASE_URL and SATELLITE_REDIS_URL must be set: it starts neither.")
+    check_exposure(settings, settings.http_host)
+    check_key_secret(settings)
     # Asked for a name, Ray's dashboard would listen on one of its addresses only.
-    dashboard_host = "127.0.0.1" if _is_loopback(address) else "0.0.0.0"
+    dashboard_host = "127.0.0.1" if is_loopback(address) else "0.0.0.0"
     command = [_ray(), "start", "--head", "--block", f"--node-ip-address={address}", f"--port={port}"]
     command += [f"--dashboard-host={dashboard_host}", f"--dashboard-port={settings.dashboard_port}"]
     command += [*_options(settings), "--include-log-monitor=false"]
@@ -136,14 +140,15 @@ def _options(settings: Settings) -> list[str]:
 def _environment(settings: Settings, address: str) -> dict[str, str]:
     environment = {**os.environ, **serve_environment(settings.serve_mode, settings.home / "haproxy")}
     # A file of secrets is read by this process only: Ray's workers find the settings in their environment.
-    for name in ("database_url", "redis_url"):
+    for name in ("database_url", "redis_url", "key_secret"):
         if value := getattr(settings, name):
-            environment[f"SATELLITE_{name.upper()}"] = value
+            text = value.get_secret_value() if isinstance(value, SecretStr) else value
+            environment[f"SATELLITE_{name.upper()}"] = text
     folders = [str(settings.root), environment.get("PYTHONPATH", "")]
     environment["PYTHONPATH"] = os.pathsep.join(filter(None, folders))
     if settings.ray_token is not None:
         environment |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": settings.ray_token.get_secret_value()}
-    elif _is_loopback(address):
+    elif is_loopback(address):
         environment["RAY_AUTH_MODE"] = "disabled"
     else:
         raise ConfigError(
@@ -151,10 +156,3 @@ def _environment(settings: Settings, address: str) -> dict[str, str]:
             "any code (`openssl rand -hex 32` makes one; the same on every node)."
         )
     return environment
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import psutil
 
+from satellite.access.exposure import check_exposure
 from satellite.cli.processes import who_listens
 from satellite.cli.serve_api import render_config
 from satellite.cli.state import LAYOUT_VERSION, Paths
@@ -50,6 +51,7 @@ def check_all(settings: Settings, paths: Paths, config_file: Path) -> None:
     if not config_file.is_file():
         raise ConfigError(f"{config_file} does not exist: name the Serve config with --config FILE.")
     render_config(config_file, settings)
+    check_exposure(settings, settings.http_host)
     check_home(paths)
     check_version(paths)
     check_disk(paths.home)

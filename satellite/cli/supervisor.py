@@ -78,6 +78,7 @@ class Supervisor:
         )
         database_url = settings.database_url or (self.postgres.url if self.postgres else "")
         redis_url = settings.redis_url or (self.redis.url if self.redis else "")
+        key_secret = settings.key_secret.get_secret_value() if settings.key_secret else secrets.keys
         self.ray = RayHead(
             settings=settings,
             paths=self.paths,
@@ -86,6 +87,8 @@ class Supervisor:
                 "SATELLITE_HOME": str(self.paths.home),
                 "SATELLITE_DATABASE_URL": database_url,
                 "SATELLITE_REDIS_URL": redis_url,
+                "SATELLITE_KEYS": "on" if settings.keys else "off",
+                "SATELLITE_KEY_SECRET": key_secret,
                 **model_variables(settings),
             },
             import_folders=[settings.root, config_file.parent],

@@ -710,5 +710,5 @@ SELECT * FROM audit_log WHERE $1::text IS NULL OR tenant = $1 ORDER BY id DESC L
 -- name: open_jobs_of
 -- Counted no further than the limit: it is asked whether one more may come.
 SELECT t.tenant, (SELECT count(*) FROM (SELECT FROM jobs WHERE jobs.tenant = t.tenant AND status IN ('queued', 'running')
-                                        LIMIT t.most) AS some) AS count
+                                        LIMIT t.most) AS counted) AS count
 FROM unnest($1::text[], $2::int[]) AS t (tenant, most);
