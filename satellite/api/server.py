@@ -49,7 +49,7 @@ def server_options(settings: Settings) -> dict[str, Any]:
 class BoundedHttp(HttpToolsProtocol):
     """HTTP/1.1 with heads that are bounded in size, number and time."""
 
-    _in_head = True
+    _in_head = _in_body = False
     _heads = 0
     _head_bytes = 0
     _patience: TimerHandle | None = None
@@ -68,18 +68,24 @@ class BoundedHttp(HttpToolsProtocol):
         """Something has come: parts of a head, a body, or several of them."""
         in_head, heads = self._in_head, self._heads
         super().data_received(data)
-        if not self._in_head or self.transport.is_closing():
+        if self.transport.is_closing():
             return
-        if self._patience is None:
-            self._wait()
-        self._head_bytes = self._head_bytes + len(data) if in_head and heads == self._heads else 0
-        if self._head_bytes > MAX_HEAD_BYTES:
-            self.send_400_response("The head of the request is too large.")
+        if self._in_head:
+            if self._patience is None:
+                self._wait()
+            self._head_bytes = self._head_bytes + len(data) if in_head and heads == self._heads else 0
+            if self._head_bytes > MAX_HEAD_BYTES:
+                self.send_400_response("The head of the request is too large.")
+
+    def on_message_begin(self) -> None:
+        """The first byte of a head has come."""
+        self._in_head = True
+        super().on_message_begin()
 
     def on_headers_complete(self) -> None:
         """The head is whole."""
         self._stop_waiting()
-        self._in_head = False
+        self._in_head, self._in_body = False, True
         self._heads += 1
         if len(self.headers) > MAX_HEADERS:
             raise ValueError("too many headers")  # for the parser, which refuses the request
@@ -88,14 +94,13 @@ class BoundedHttp(HttpToolsProtocol):
     def on_message_complete(self) -> None:
         """The body is whole."""
         self._stop_waiting()
-        self._in_head = True
-        self._head_bytes = 0
+        self._in_body = False
         super().on_message_complete()
 
     def on_response_complete(self) -> None:
         """The answer is sent; what is left of the body is thrown away, but not for ever."""
         super().on_response_complete()
-        if not self._in_head and not self.transport.is_closing():
+        if self._in_body and not self.transport.is_closing():
             self._wait()
 
     def _wait(self) -> None:

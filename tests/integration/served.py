@@ -1,10 +1,12 @@
 """An ingress in a process of its own: the memory it uses and the lines it writes are its alone.
 
-`python -m tests.integration.served DATABASE_URL REDIS_URL SETTINGS` prints its address, and serves until its
-standard input ends. Everything that any library logs goes to standard error, with all fields of the records.
+`python -m tests.integration.served DATABASE_URL REDIS_URL SETTINGS REPLACED` prints its address, and serves
+until its standard input ends. Everything that any library logs goes to standard error, with all fields of the
+records. `REPLACED` says which values of modules are others here: `{"module:NAME": value}`.
 """
 
 import asyncio
+import importlib
 import json
 import logging
 import sys
@@ -19,7 +21,10 @@ class Everything(logging.Formatter):
         return f"{super().format(record)} {vars(record)!r}"
 
 
-async def main(database_url, redis_url, settings):
+async def main(database_url, redis_url, settings, replaced):
+    for place, value in json.loads(replaced).items():
+        module, _, name = place.partition(":")
+        setattr(importlib.import_module(module), name, value)
     handler = logging.StreamHandler()
     handler.setFormatter(Everything("%(levelname)s %(name)s: %(message)s"))
     logging.basicConfig(level=logging.DEBUG, handlers=[handler])

@@ -5,6 +5,7 @@ import contextlib
 import gzip
 import json
 import os
+import subprocess
 import sys
 import time
 import zlib
@@ -13,12 +14,16 @@ from types import SimpleNamespace
 import httpx
 import psutil
 import pytest
+import websockets
+from websockets.frames import Frame, Opcode
 
 from satellite.cli.processes import memory_bytes
+from satellite.cli.ray_head import free_ports
+from satellite.cli.serve_mode import HAPROXY_RULES, haproxy_binary
 from satellite.settings import REPO_ROOT
 
 from .conftest import MODEL, new_database
-from .helpers import job_body
+from .helpers import eventually, job_body, soon
 from .test_api import PREDICT, SUBMIT
 
 MB = 2**20
@@ -56,7 +61,13 @@ class Victim:
 
 
 @contextlib.asynccontextmanager
-async def attacked(postgres, template, redis, log, **settings):
+async def attacked(postgres, template, redis, log, settings, **replaced):
+    """Start it.
+
+    Args:
+        settings: of the ingress.
+        replaced: values of modules, `module:NAME`.
+    """
     async with new_database(postgres, template) as database_url:
         with open(log, "wb") as stderr:
             process = await asyncio.create_subprocess_exec(
@@ -66,6 +77,7 @@ async def attacked(postgres, template, redis, log, **settings):
                 database_url,
                 redis.url,
                 json.dumps(settings),
+                json.dumps(replaced),
                 stdin=asyncio.subprocess.PIPE,
                 stdout=asyncio.subprocess.PIPE,
                 stderr=stderr,
@@ -88,7 +100,8 @@ async def attacked(postgres, template, redis, log, **settings):
 @pytest.fixture(scope="module")
 async def victim(postgres, template, redis, tmp_path_factory):
     log = tmp_path_factory.mktemp("hostile") / "log"
-    async with attacked(postgres, template, redis, log, **SETTINGS) as victim:
+    replaced = {"satellite.api.server:HEAD_TIMEOUT_S": 1}
+    async with attacked(postgres, template, redis, log, SETTINGS, **replaced) as victim:
         yield victim
 
 
@@ -283,3 +296,271 @@ async def test_a_compressed_bomb_is_not_unpacked(victim):
 
     assert set(await asyncio.gather(*(post() for _ in range(10)))) == {413}
     assert most_mb - before_mb < 64
+
+
+HEADS = {
+    "1,000 headers": head(method="GET", **{f"X-{n}": "a" for n in range(1000)}),
+    "a header of 3 MB": head(method="GET", X_A="a" * 3 * MB),
+    "an address of 3 MB": head("/" + "a" * 3 * MB, "GET"),
+    "a space before the colon": head(method="GET").replace(b"Host:", b"Host :"),
+    "a folded header": head(method="GET", X_A="a\r\n b"),
+    "no colon": head(method="GET")[:-2] + b"XXXX\r\n\r\n",
+    "a NUL": head(method="GET", X_A="a\0b"),
+    "a lone CR": head(method="GET", X_A="a\rX-B: c"),
+    "an unknown method": head(method="FOO"),
+    "a TLS hello": b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + b"a" * 200,
+    "HTTP/2": b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes(9),
+    "a length of -1": head(Content_Length=-1) + GOOD,
+    "a length in hex": head(Content_Length="0x10") + GOOD,
+    "a length without end": head(Content_Length="9" * 30) + GOOD,
+    "a chunk of -1": head(Transfer_Encoding="chunked") + b"-1\r\n",
+    "a chunk without end": head(Transfer_Encoding="chunked") + b"f" * 20 + b"\r\nabc",
+}
+SECOND = head("/smuggled", "GET")
+SMUGGLED = {
+    "CL.TE": head(Content_Length=5, Transfer_Encoding="chunked") + b"0\r\n\r\n" + SECOND,
+    "TE.CL": head(Transfer_Encoding="chunked", Content_Length=4) + b"%x\r\n" % len(SECOND) + SECOND,
+    "CL.CL": head(Content_Length=len(GOOD), Content_length=5) + GOOD + SECOND,
+    "TE.TE": head(Transfer_Encoding="chunked", Transfer_encoding="identity") + b"0\r\n\r\n" + SECOND,
+    "an unknown TE": head(Transfer_Encoding="xchunked", Content_Length=5) + b"0\r\n\r\n" + SECOND,
+    "a TE with a space": head(**{"Transfer-Encoding ": "chunked"}, Content_Length=5) + b"0\r\n\r\n" + SECOND,
+    "a TE with VT": head(Transfer_Encoding="\x0bchunked", Content_Length=5) + b"0\r\n\r\n" + SECOND,
+}
+
+
+@pytest.mark.parametrize("name", HEADS)
+async def test_heads_that_are_none(victim, name):
+    answer = await sent(victim, HEADS[name])
+    assert answer.status == 0 or 400 <= answer.status < 500
+
+
+async def test_a_head_without_end_is_let_go(victim):
+    async with connected(victim) as (reader, writer):
+        writer.write(b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\n")
+        dripping = asyncio.ensure_future(reader.read())
+        while not dripping.done():
+            writer.write(b"X-A: a\r\n")
+            await asyncio.sleep(0.2)
+        assert await dripping == b""
+
+
+async def test_an_answer_that_takes_long_is_waited_for(victim):
+    """Longer than a head may take."""
+    job = job_body(run_at=soon(60))
+    path = (await victim.http.post(SUBMIT, json=job)).json()["links"]["result"]
+    answer = await sent(victim, head(f"{path}?wait_s=2", "GET"))
+    assert answer.status == 200
+
+
+async def test_a_connection_that_says_nothing_is_let_go(victim):
+    async with connected(victim) as (reader, _), asyncio.timeout(10):
+        assert await reader.read() == b""
+
+
+class Front:
+    """HAProxy with the rules that every node has, in front of the victim."""
+
+    def __init__(self, victim, folder):
+        (self.port,) = free_ports(1)
+        config = folder / "haproxy.cfg"
+        config.write_text(
+            "defaults\n mode http\n timeout connect 5s\n timeout client 30s\n timeout server 30s\n"
+            " option http-no-delay\n retry-on conn-failure empty-response\n"
+            f"frontend http_frontend\n{HAPROXY_RULES} bind 127.0.0.1:{self.port}\n default_backend ingress\n"
+            f"backend ingress\n http-reuse always\n server ingress 127.0.0.1:{victim.port}\n"
+        )
+        self._process = subprocess.Popen([haproxy_binary(), "-db", "-f", config])
+
+    def stop(self):
+        self._process.terminate()
+        self._process.wait(10)
+
+
+@pytest.fixture(scope="module")
+async def front(victim, tmp_path_factory):
+    front = Front(victim, tmp_path_factory.mktemp("haproxy"))
+
+    async def serves():
+        with contextlib.suppress(OSError):
+            return (await sent(front, head("/health/live", "GET"))).status == 200
+
+    await eventually(serves)
+    yield front
+    front.stop()
+
+
+@pytest.mark.parametrize("name", SMUGGLED)
+@pytest.mark.parametrize("through", ["haproxy", "nothing"])
+async def test_no_request_hides_in_another(victim, front, name, through):
+    """One connection, so that a second answer, or one to `/smuggled`, would be seen."""
+    async with connected(front if through == "haproxy" else victim) as (reader, writer):
+        writer.write(SMUGGLED[name])
+        answers = b""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(2.5):
+                while data := await reader.read(65536):
+                    answers += data
+    assert answers
+    assert b"/smuggled" not in answers
+    assert answers.count(b"HTTP/1.1 ") <= 1
+
+
+def frame(data, opcode=Opcode.TEXT, *, fin=True):
+    return Frame(opcode, data, fin=fin).serialize(mask=True)
+
+
+@contextlib.asynccontextmanager
+async def opened(victim, *, extensions=None):
+    """A WebSocket as bare streams: what is sent need not be frames."""
+    key = {"Upgrade": "websocket", "Connection": "Upgrade", "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ=="}
+    key |= {"Sec-WebSocket-Version": "13"} | ({"Sec-WebSocket-Extensions": extensions} if extensions else {})
+    async with connected(victim) as (reader, writer):
+        writer.write(head("/api/v1/ws", "GET", **key))
+        answer = await answered(reader)
+        yield reader, writer, answer
+
+
+async def closed_with(reader):
+    """The code of the frame that closes a socket; others before it are passed over."""
+    async with asyncio.timeout(10):
+        while True:
+            first, length = await reader.readexactly(2)
+            if length == 126:
+                length = int.from_bytes(await reader.readexactly(2))
+            elif length == 127:
+                length = int.from_bytes(await reader.readexactly(8))
+            payload = await reader.readexactly(length)
+            if first == 0x88:
+                return int.from_bytes(payload[:2])
+
+
+async def test_sockets_are_counted(victim):
+    async with contextlib.AsyncExitStack() as stack:
+        for _ in range(SETTINGS["max_sockets"]):
+            _, _, answer = await stack.enter_async_context(opened(victim))
+            assert answer.status == 101
+        async with opened(victim) as (_, _, refused):
+            assert refused.status == 503
+            assert json.loads(refused.body)["code"] == "busy"
+            assert refused.headers["retry-after"]
+
+    async def again():
+        async with opened(victim) as (_, _, answer):
+            return answer.status == 101
+
+    await eventually(again)
+
+
+@pytest.mark.parametrize(
+    ("pieces", "code"),
+    [
+        ([frame(b"\xff\xfe")], 1007),
+        ([frame(b"{", fin=False), *(frame(b" ", Opcode.CONT, fin=False) for _ in range(2000))], 1009),
+        ([frame(b" " * 9 * MB)], 1009),
+        ([frame(b"x" * 126).replace(b"\x81", b"\x89", 1)], 1002),
+        ([frame(b"", Opcode.CONT)], 1002),
+        ([b"\xff" * 100], 1002),
+    ],
+    ids=["UTF-8", "fragments", "size", "long ping", "continuation", "garbage"],
+)
+async def test_frames_that_are_none(victim, pieces, code):
+    async with opened(victim) as (reader, writer, _):
+        writer.writelines(pieces)
+        assert await closed_with(reader) == code
+
+
+async def test_messages_that_are_no_request(victim):
+    long = b"x" * MB
+    async with websockets.connect(victim.ws_url) as socket:
+        for message in (
+            b'{"ping":1,"ref":%s}' % deep(300),
+            b'{"ping":"%s"}' % long,
+            b'{"ping":1,"ref":"%s"}' % long,
+            b'{"subscribe":{"job_id":"%s"}}' % long,
+            b'{"subscribe":{"model_name":"%s"}}' % long,
+            b'{"%s":1}' % long,
+            b"\xff\xfe",
+        ):
+            await socket.send(message)
+            problem = json.loads(await asyncio.wait_for(socket.recv(), 10))
+            assert problem["type"] == "problem"
+            assert len(json.dumps(problem)) < 2000
+
+
+async def test_nothing_is_compressed(victim):
+    """A packet of compressed messages would be a thousand times as large in memory."""
+    async with opened(victim, extensions="permessage-deflate") as (_, _, answer):
+        assert answer.status == 101
+        assert "sec-websocket-extensions" not in answer.headers
+
+
+async def test_half_messages_fill_no_memory(victim):
+    before_mb = victim.memory_mb()
+    part = frame(b" " * 4 * MB)[:-1]
+    async with contextlib.AsyncExitStack() as stack:
+        sockets = [await stack.enter_async_context(opened(victim)) for _ in range(25)]
+        for _, writer, _ in sockets:
+            writer.write(part)
+        gone = [asyncio.ensure_future(closed_with(reader)) for reader, _, _ in sockets]
+        await eventually(lambda: sum(task.done() for task in gone) >= 5)
+        assert victim.memory_mb() - before_mb < 120
+        assert {task.result() for task in gone if task.done()} == {1013}
+        for task in gone:
+            task.cancel()
+        await asyncio.gather(*gone, return_exceptions=True)
+
+
+async def flood(writer, piece):
+    """Send without end, and read nothing; ends when the connection does."""
+    with contextlib.suppress(ConnectionError):
+        while True:
+            writer.write(piece)
+            await writer.drain()
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        frame(b"", Opcode.PING),
+        frame(b'{"ping":1}'),
+        frame(b'{"ping":"%s"}' % (b"x" * 60_000)),
+        frame(b'{"subscribe":{"job_id":"00000000-0000-7000-8000-000000000000"}}'),
+        frame(b'{"subscribe":{"changes":true}}') + frame(b'{"unsubscribe":{"changes":true}}'),
+        frame(b"["),
+    ],
+    ids=["pings", "messages", "large messages", "subscriptions to nothing", "changes of mind", "garbage"],
+)
+async def test_a_flood_that_reads_nothing(victim, message):
+    before_mb, most_mb = victim.memory_mb(), 0
+    piece = message * max(1, 65536 // len(message))
+    async with contextlib.AsyncExitStack() as stack:
+        sockets = [await stack.enter_async_context(opened(victim)) for _ in range(5)]
+        floods = [asyncio.create_task(flood(writer, piece)) for _, writer, _ in sockets]
+        until = time.monotonic() + 1
+        while time.monotonic() < until:
+            await victim.must_serve()
+            most_mb = max(most_mb, victim.memory_mb())
+        for task in floods:
+            task.cancel()
+        await asyncio.gather(*floods, return_exceptions=True)
+    assert most_mb - before_mb < 40
+
+
+@pytest.mark.parametrize("path", ["/openapi.json", "/api/v1/events?job_id={job_id}"])
+async def test_a_reader_that_never_reads(victim, path):
+    job = job_body(config={"forecast_steps": 512})
+    job_id = (await victim.http.post(SUBMIT, json=job)).json()["job_id"]
+    await victim.http.get(f"/api/v1/inference/result/{job_id}?wait_s=10")
+    before_mb, most_mb = victim.memory_mb(), 0
+    asked = head(path.format(job_id=job_id), "GET") * 200  # answers of many megabytes
+    async with contextlib.AsyncExitStack() as stack:
+        streams = [await stack.enter_async_context(connected(victim)) for _ in range(5)]
+        floods = [asyncio.create_task(flood(writer, asked)) for _, writer in streams]
+        until = time.monotonic() + 1
+        while time.monotonic() < until:
+            await victim.must_serve()
+            most_mb = max(most_mb, victim.memory_mb())
+        for task in floods:
+            task.cancel()
+        await asyncio.gather(*floods, return_exceptions=True)
+    assert most_mb - before_mb < 40
