@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Collection, Iterable
+from functools import lru_cache
 from urllib.parse import urlsplit
 
 from starlette.requests import Request
@@ -162,6 +163,7 @@ def _path(scope: Scope) -> str:
     return path.removeprefix(root) if root and path.startswith(f"{root}/") else path
 
 
+@lru_cache(maxsize=256)  # the same few all the time
 def _is_here(host: str) -> bool:
     """Whether a Host header names this machine, or an address: names are what can be made to lead here."""
     name = host.partition("]")[0].lstrip("[") if host.startswith("[") else host.partition(":")[0]

@@ -25,6 +25,11 @@ OTHER = "other"  # what a client made up is no label
 _METHODS = {name: name for name in ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")}
 _CLASSES = {status: f"{status // 100}xx" for status in range(100, 600)}
 UNANSWERED = "none"
+# No browser shall take an answer for something else, or put it into another page.
+_SECURE = [(b"x-content-type-options", b"nosniff"), (b"x-frame-options", b"DENY")]
+# What is a tenant's own stays out of every cache.
+_PRIVATE = ("/api/", "/v2/")
+_NO_STORE = (b"cache-control", b"no-store")
 
 logger = logging.getLogger(__name__)
 
@@ -70,6 +75,7 @@ class RequestMiddleware:
                 started = True
                 if message["type"] == "http.response.start":
                     self._count(scope, began, _CLASSES.get(message["status"], OTHER))
+                    _secure(scope, message)
                 if self._echo or message["type"] == "websocket.accept":
                     MutableHeaders(scope=message)["X-Request-ID"] = request_id
             await send(message)
@@ -105,3 +111,10 @@ class RequestMiddleware:
     def _count(self, scope: Scope, began: float, status: str) -> None:
         route = scope.get(ROUTE) or getattr(scope.get("route"), "path", OTHER)
         self._requests.observe(perf_counter() - began, route, _METHODS.get(scope["method"], OTHER), status)
+
+
+def _secure(scope: Scope, message: Message) -> None:
+    headers = [*message.get("headers", ()), *_SECURE]
+    if scope["path"].startswith(_PRIVATE) and not any(name == b"cache-control" for name, _ in headers):
+        headers.append(_NO_STORE)
+    message["headers"] = headers

@@ -10,6 +10,7 @@ from ray.serve._private.thirdparty.get_asgi_route_name import get_asgi_route_nam
 
 from satellite.api.app import Application
 from satellite.api.guard import Guard
+from satellite.api.middleware import RequestMiddleware
 from satellite.tensors import pack
 
 from .helpers import UNKNOWN, accepted, ended, eventually, job_body, series, waiting
@@ -34,7 +35,8 @@ def app(node):
 
 
 def without(app):
-    return Guard(app.fastapi, app.fastapi.state.context.access, ())
+    context = app.fastapi.state.context
+    return RequestMiddleware(Guard(app.fastapi, context.access, ()), metrics=context.service.metrics)
 
 
 def client(app):

@@ -502,3 +502,11 @@ async def test_a_refusal_comes_before_the_body(keyed):
             assert answer.status_code == 401
         except httpx.WriteError:
             pass  # it was closed while we still wrote
+
+
+async def test_answers_are_not_kept_and_not_taken_for_others(keyed):
+    answer = await get(keyed, JOBS, await keyed.key())
+    assert answer.headers["cache-control"] == "no-store"
+    for each in (answer, await keyed.http.get(JOBS), await keyed.http.get("/docs")):
+        assert each.headers["x-content-type-options"] == "nosniff"
+        assert each.headers["x-frame-options"] == "DENY"
