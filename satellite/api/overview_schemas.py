@@ -172,6 +172,15 @@ class WsUnsubscribed(BaseModel):
     ref: Any = None
 
 
+class WsAuthenticated(BaseModel):
+    """The answer to `authenticate`: whom the socket speaks for."""
+
+    type: Literal["authenticated"]
+    tenant: str
+    scopes: list[Literal["read", "submit", "admin"]]
+    ref: Any = None
+
+
 class WsPong(BaseModel):
     """The answer to `ping`."""
 
@@ -205,6 +214,7 @@ MESSAGES: tuple[type[BaseModel], ...] = (
     WsOverview,
     WsChanges,
     WsUnsubscribed,
+    WsAuthenticated,
     WsPong,
     WsPing,
     WsProblem,

@@ -2886,6 +2886,26 @@ export interface components {
             ref: unknown;
         };
         /**
+         * WsAuthenticated
+         * @description The answer to `authenticate`: whom the socket speaks for.
+         */
+        WsAuthenticated: {
+            /**
+             * Type
+             * @constant
+             */
+            type: "authenticated";
+            /** Tenant */
+            tenant: string;
+            /** Scopes */
+            scopes: ("read" | "submit" | "admin")[];
+            /**
+             * Ref
+             * @default null
+             */
+            ref: unknown;
+        };
+        /**
          * WsPong
          * @description The answer to `ping`.
          */
@@ -2974,7 +2994,7 @@ export interface components {
             subscription: string | null;
         };
         /** @description What the WebSocket /api/v1/ws sends; `type` tells the messages apart. */
-        WsMessage: components["schemas"]["WsJob"] | components["schemas"]["WsModel"] | components["schemas"]["WsAccepted"] | components["schemas"]["WsOverview"] | components["schemas"]["WsChanges"] | components["schemas"]["WsUnsubscribed"] | components["schemas"]["WsPong"] | components["schemas"]["WsPing"] | components["schemas"]["WsProblem"];
+        WsMessage: components["schemas"]["WsJob"] | components["schemas"]["WsModel"] | components["schemas"]["WsAccepted"] | components["schemas"]["WsOverview"] | components["schemas"]["WsChanges"] | components["schemas"]["WsUnsubscribed"] | components["schemas"]["WsAuthenticated"] | components["schemas"]["WsPong"] | components["schemas"]["WsPing"] | components["schemas"]["WsProblem"];
         /**
          * Config
          * @description Settings of one request.
