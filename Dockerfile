@@ -68,6 +68,7 @@ ENV PATH=/opt/satellite/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/s
     RAY_SERVE_HAPROXY_RETRY_ON="conn-failure empty-response" \
     RAY_SERVE_HAPROXY_HARD_STOP_AFTER_S=86400 \
     RAY_SERVE_PORT_QUARANTINE_S=150 \
+    RAY_SERVE_HAPROXY_TIMEOUT_CLIENT_S=330 \
     RAY_SERVE_ENABLE_HA_PROXY=1 \
     RAY_SERVE_HAPROXY_BINARY_PATH=/opt/satellite/haproxy/haproxy \
     RAY_SERVE_HAPROXY_CONFIG_FILE_LOC=/tmp/haproxy/haproxy.cfg \

@@ -31,7 +31,7 @@ class Nginx:
         shipped = template.safe_substitute(
             SATELLITE_LISTEN=f"127.0.0.1:{self.port}", SATELLITE_UPSTREAMS=upstreams
         )
-        (folder / "conf.d/satellite.conf").write_text(shipped)
+        (folder / "conf.d/satellite.conf").write_text(shipped.replace("/dev/stderr", str(folder / "stderr")))
         (folder / "conf.d/site.conf").write_text(site)
         shell = (REPO_ROOT / "nginx/nginx.conf").read_text()
         # What is a folder of the image's is one of the test's here.

@@ -1,8 +1,8 @@
 """Ends the work for a caller who hangs up.
 
-Serve would watch every request for that, with two tasks each, a tenth of what a short one costs. In front of
-the inference routes HAProxy asks it not to (`x-request-disconnect-disabled`), and what may take long is
-watched here, once it does.
+Serve would watch every request for that, with two tasks each, a tenth of what a short one costs, and read all
+that the caller sends meanwhile into memory. HAProxy asks it not to (`x-request-disconnect-disabled`), and
+what may take long is watched here, once it does.
 """
 
 from __future__ import annotations

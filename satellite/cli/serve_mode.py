@@ -50,12 +50,21 @@ exec {binary} "$@"
 
 # HAProxy repeats what it still has: the whole body must be there before it sends the head. A 500 in plain
 # text is Serve's (its fallback proxy has called an ingress that has just died): ours are problems.
-# The ingress looks after callers who hang up by itself, where it is worth it (satellite/api/hangup.py).
+# The ingress looks after callers who hang up by itself, where it is worth it (satellite/api/hangup.py): Serve
+# would read whatever they send, without end, into memory. It is told to leave that, and some headers with
+# which callers could tell it things, or which it cannot decode, do not reach it. A log line has no query: it
+# may hold a ticket.
 HAPROXY_RULES = """\
+    timeout http-request 15s
+    log-format "%ci:%cp [%tr] %f %b/%s %Ta ms %ST %B %ts %HM %HP"
+    http-request set-header x-request-disconnect-disabled ?1
+    http-request del-header x-request-timeout-seconds
+    http-request del-header ^serve[-_]multiplexed[-_]model[-_]id$ -m reg
+    http-request del-header ^x[-_]session[-_]id$ -m reg
+    http-request del-header x-request-id unless { req.hdr(x-request-id) -m reg ^[A-Za-z0-9._-]{1,64}$ }
     acl has_key req.hdr(idempotency-key) -m found
     http-request disable-l7-retry unless METH_GET or has_key
-    http-request wait-for-body time 60s if METH_POST has_key
-    http-request set-header x-request-disconnect-disabled ?1 if { path_beg /api/v1/inference/ /v2/models/ }
+    http-request wait-for-body time 30s if METH_POST has_key
     acl is_plain res.hdr(content-type) -m beg text/plain
     http-response return status 503 default-errorfiles if { status 500 } is_plain
 """
@@ -122,6 +131,8 @@ def serve_environment(
         "RAY_SERVE_HAPROXY_HARD_STOP_AFTER_S": "86400",
         # It would follow the line above, until an ingress that often restarts had used up all ports.
         "RAY_SERVE_PORT_QUARANTINE_S": "150",
+        # A caller who takes nothing of an answer, or stops in a body, is let go; the longest wait_s is 300 s.
+        "RAY_SERVE_HAPROXY_TIMEOUT_CLIENT_S": "330",
         "RAY_SERVE_ENABLE_HA_PROXY": "1",
         "RAY_SERVE_HAPROXY_BINARY_PATH": wrapper,
         "RAY_SERVE_HAPROXY_CONFIG_FILE_LOC": str(folder / "haproxy.cfg"),
