@@ -9,6 +9,8 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Generic, TypeVar
 
+from satellite.discreet import discreet
+
 logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
@@ -97,7 +99,11 @@ class GroupCommit(Generic[T, R]):
                 answer = then(result)
             except Exception as error:
                 if future.done():
-                    logger.exception("What follows a write failed.", extra={"action": "background_failed"})
+                    logger.error(
+                        "What follows a write failed.",
+                        exc_info=discreet(error),
+                        extra={"action": "background_failed"},
+                    )
                 else:
                     future.set_exception(error)
             else:

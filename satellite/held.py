@@ -19,6 +19,7 @@ import orjson
 
 from satellite.batching import FlushReason, Outcome
 from satellite.catalog import Catalog
+from satellite.discreet import discreet
 from satellite.dispatch import Batch, ModelQueue
 from satellite.errors import (
     Cancelled,
@@ -355,14 +356,15 @@ class HeldJobs:
         completions = [end.completion() for end in ends]
         try:
             finished = await self._store.complete(completions)
-        except Exception:
+        except Exception as refusal:
             if len(ends) > 1:
                 raise  # each by itself
             # Whatever it is that PostgreSQL refuses: the job must end, and its caller hear of it.
             (end,) = ends
             job = end.request.job
-            logger.exception(
+            logger.error(
                 "A result could not be stored.",
+                exc_info=discreet(refusal),
                 extra={"action": "result_refused", "job_id": str(job.job_id), "model": job.model_name},
             )
             error = InvalidOutput("the model's answer could not be stored; see the ingress's log")

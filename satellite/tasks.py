@@ -8,6 +8,7 @@ import time
 from collections.abc import Coroutine
 from typing import Any, TypeVar
 
+from satellite.discreet import discreet
 from satellite.errors import SatelliteError
 
 logger = logging.getLogger(__name__)
@@ -87,7 +88,9 @@ class Background:
         error = None if task.cancelled() else task.exception()
         if error is not None and not isinstance(error, SatelliteError):
             logger.error(
-                "Work in the background failed.", exc_info=error, extra={"action": "background_failed"}
+                "Work in the background failed.",
+                exc_info=discreet(error),
+                extra={"action": "background_failed"},
             )
 
     async def finish(self) -> None:

@@ -11,9 +11,9 @@ from starlette.datastructures import MutableHeaders
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from satellite.api.problems import problem_response
+from satellite.api.problems import unforeseen
 from satellite.api.reading import HELD
-from satellite.errors import SatelliteError
+from satellite.discreet import discreet
 from satellite.metrics import Metrics
 
 # Anything else a client sends could forge a log line or a header.
@@ -67,10 +67,10 @@ class RequestMiddleware:
         request_id = given.decode() if _ACCEPTABLE.fullmatch(given) else uuid4().hex[:20]
         scope["request_id"] = request_id
 
-        started = False
+        started = finished = False
 
         async def send_with_id(message: Message) -> None:
-            nonlocal started
+            nonlocal started, finished
             if message["type"] in ("http.response.start", "websocket.accept"):
                 started = True
                 if message["type"] == "http.response.start":
@@ -79,6 +79,8 @@ class RequestMiddleware:
                 if self._echo or message["type"] == "websocket.accept":
                     MutableHeaders(scope=message)["X-Request-ID"] = request_id
             await send(message)
+            if message["type"] == "http.response.body" and not message.get("more_body", False):
+                finished = True
 
         is_socket = scope["type"] == "websocket"
         if is_socket:
@@ -88,18 +90,14 @@ class RequestMiddleware:
         except Exception as error:
             logger.error(
                 "An error nobody foresaw.",
-                exc_info=error,
+                exc_info=discreet(error),
                 extra={"action": "internal_error", "request_id": request_id},
             )
-            if started or is_socket:
-                raise
-            answer = problem_response(
-                SatelliteError(
-                    f"Something went wrong here. The log has the details under request_id {request_id}."
-                ),
-                Request(scope),
-            )
-            await answer(scope, receive, send_with_id)
+            if is_socket or (started and not finished):
+                raise discreet(error) from None  # the server closes the connection, and logs it, too
+            if not started:
+                request = Request(scope)
+                await unforeseen(request, error)(scope, receive, send_with_id)
         finally:
             if (held := scope.get(HELD)) is not None:
                 held.release()

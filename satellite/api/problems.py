@@ -63,6 +63,8 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(SatelliteError, _on_satellite_error)
     app.add_exception_handler(HTTPException, _on_http_exception)
     app.add_exception_handler(RequestValidationError, _on_validation_error)
+    # Starlette answers, and raises it again for `RequestMiddleware`, which logs it.
+    app.add_exception_handler(Exception, unforeseen)
 
 
 def answer_error(request: Request, error: SatelliteError) -> Response:
@@ -72,6 +74,13 @@ def answer_error(request: Request, error: SatelliteError) -> Response:
             "%s", error, extra={"action": error.code, "request_id": request.scope.get("request_id")}
         )
     return problem_response(error, request)
+
+
+def unforeseen(request: Request, _error: Exception) -> Response:
+    """The answer for an error that nobody foresaw: nothing but where to find it."""
+    request_id = request.scope.get("request_id")
+    detail = f"Something went wrong here. The log has the details under request_id {request_id}."
+    return problem_response(SatelliteError(detail), request)
 
 
 async def _on_satellite_error(request: Request, error: Exception) -> Response:

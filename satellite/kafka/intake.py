@@ -16,6 +16,7 @@ from uuid import UUID, uuid4
 
 from satellite.admission import make_job
 from satellite.catalog import Catalog
+from satellite.discreet import discreet
 from satellite.errors import IdempotencyConflict, QueueFull, SatelliteError, StoreUnavailable, Unavailable
 from satellite.events import EventHub, Wake
 from satellite.kafka.connect import Topics
@@ -158,7 +159,11 @@ class Intake:
             raise
         except Exception as error:
             # One message must not stop its partition for good, whatever a model's own checks do.
-            logger.exception("A message could not be checked.", extra={"action": "message_unchecked"})
+            logger.error(
+                "A message could not be checked.",
+                exc_info=discreet(error),
+                extra={"action": "message_unchecked"},
+            )
             raise SatelliteError("the message could not be checked; what happened is in the log") from error
         most = max(1, int(self._catalog[job.model_name].config.max_queued * SHARE))
         if self._waiting[job.model_name] >= most:
@@ -179,9 +184,13 @@ class Intake:
             verdicts = await self._store.insert_all([row.job for row in rows])
         except StoreUnavailable:
             raise
-        except Exception:
+        except Exception as error:
             if len(rows) == 1:
-                logger.exception("A message could not be stored.", extra={"action": "message_unstored"})
+                logger.error(
+                    "A message could not be stored.",
+                    exc_info=discreet(error),
+                    extra={"action": "message_unstored"},
+                )
                 return [(rows[0].record, SatelliteError("the message could not be stored; see the log"))]
             # One of them is the reason: it alone is to be refused.
             return [refused for row in rows for refused in await self._insert([row])]

@@ -2,7 +2,8 @@
 
 `python -m tests.integration.served DATABASE_URL REDIS_URL SETTINGS REPLACED` prints its address, and serves
 until its standard input ends. Everything that any library logs goes to standard error, with all fields of the
-records. `REPLACED` says which values of modules are others here: `{"module:NAME": value}`.
+records. `REPLACED` says which values of modules are others here: `{"module:NAME": value}`, or
+`"=module:NAME"` for another module's.
 """
 
 import asyncio
@@ -21,10 +22,17 @@ class Everything(logging.Formatter):
         return f"{super().format(record)} {vars(record)!r}"
 
 
+def found(value):
+    if not (isinstance(value, str) and value.startswith("=")):
+        return value
+    module, _, name = value[1:].partition(":")
+    return getattr(importlib.import_module(module), name)
+
+
 async def main(database_url, redis_url, settings, replaced):
     for place, value in json.loads(replaced).items():
         module, _, name = place.partition(":")
-        setattr(importlib.import_module(module), name, value)
+        setattr(importlib.import_module(module), name, found(value))
     handler = logging.StreamHandler()
     handler.setFormatter(Everything("%(levelname)s %(name)s: %(message)s"))
     logging.basicConfig(level=logging.DEBUG, handlers=[handler])

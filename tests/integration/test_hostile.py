@@ -564,3 +564,70 @@ async def test_a_reader_that_never_reads(victim, path):
             task.cancel()
         await asyncio.gather(*floods, return_exceptions=True)
     assert most_mb - before_mb < 40
+
+
+@pytest.fixture
+async def talkative(postgres, template, redis, tmp_path):
+    """An ingress that breaks here and there, and writes every line that any library has for a log."""
+    broken = dict.fromkeys(
+        [
+            "satellite.api.jobs:parse_json",
+            "satellite.api.overview:describe_now",
+            "satellite.api.websocket:describe_now",
+            "satellite.api.websocket:parse_item",
+        ],
+        "=builtins:float",  # the error of which repeats what it was given
+    )
+    async with attacked(
+        postgres, template, redis, tmp_path / "log", {"log_level": "DEBUG"}, **broken
+    ) as victim:
+        yield victim
+
+
+async def test_a_log_holds_no_payload_and_no_secret(talkative):
+    mark = "5ec7e7" * 4
+    http, secrets = talkative.http, {"Authorization": f"Bearer sat_abc_{mark}", "Idempotency-Key": mark}
+    bodies = [
+        job_body(labels={"name": mark}),
+        job_body(data=mark),
+        job_body(data=[mark] * 5),
+        job_body(config={mark: mark}),
+        {"model_name": mark, "data": []},
+        {mark: mark},
+        mark,
+        [mark],
+    ]
+    contents = [json.dumps(body).encode() for body in bodies]
+    contents += [mark.encode(), mark.encode("utf-16"), b'["' + mark.encode() + b"\xff"]
+    for path in (SUBMIT, PREDICT, "/api/v1/inference/batch", f"/v2/models/{MODEL}/infer"):
+        for content in contents:
+            answer = await http.post(path, content=content, headers={**JSON, **secrets})
+            assert answer.status_code < 500
+    for path in ("/api/v1/events", "/api/v1/ws", "/api/v1/jobs", "/nowhere"):
+        params = {"ticket": mark, "last_event_id": mark, "cursor": mark, "label": mark}
+        assert (await http.get(path, params=params, headers=secrets)).status_code < 500
+    for broken in (
+        await http.post("/api/v1/jobs/retry", content=json.dumps(mark), headers={**JSON, **secrets}),
+        await http.get("/api/v1/overview", params={"ticket": mark}, headers=secrets),
+    ):
+        assert (broken.status_code, broken.json()["code"]) == (500, "internal_error")
+        assert mark not in broken.text
+    async with websockets.connect(f"{talkative.ws_url}?ticket={mark}", additional_headers=secrets) as socket:
+        for message in (
+            mark,
+            {"subscribe": {"job_id": mark}},
+            {"authenticate": mark},
+            {"ping": mark, "ref": mark},
+        ):
+            await socket.send(json.dumps(message))
+            await socket.recv()
+        await socket.send(json.dumps({"subscribe": {"overview": True}, "ref": mark}))
+        await socket.send(json.dumps({"submit": mark}))
+        with pytest.raises(websockets.ConnectionClosed):
+            while True:
+                await asyncio.wait_for(socket.recv(), 10)
+    await sent(talkative, head(X_A=f"{mark}\0"))
+    await sent(talkative, head(Content_Length=len(GOOD) - 10), GOOD)
+    text = talkative.log.read_text()
+    assert "internal_error" in text
+    assert mark not in text
