@@ -20,6 +20,7 @@ from benchmarks.scenarios import (
     backlog,
     batch_fill,
     growth,
+    hostile,
     kafka,
     late_binding,
     lone,
@@ -41,6 +42,7 @@ SHARED: dict[str, Callable[[System], Awaitable[Result]]] = {
     "batch_fill": batch_fill.run,
     "sizes": sizes.run,
     "watchers": watchers.run,
+    "hostile": hostile.run,
 }
 OTHERS_S = 3  # how long is looked at what else the machine does: a tail means little beside it
 NAME = "scenarios"  # of the saved findings

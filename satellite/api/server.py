@@ -20,6 +20,8 @@ from satellite.settings import Settings
 
 MAX_HEAD_BYTES = 64 * 1024
 MAX_HEADERS = 200
+# Sent before the answer to the one before them. uvicorn reads on with each answer, whatever waits already.
+MAX_PIPELINED = 100
 # For the first request of a connection, the head of each, and the rest of a body that was answered already.
 HEAD_TIMEOUT_S = 15.0
 
@@ -87,9 +89,16 @@ class BoundedHttp(HttpToolsProtocol):
         self._stop_waiting()
         self._in_head, self._in_body = False, True
         self._heads += 1
-        if len(self.headers) > MAX_HEADERS:
-            raise ValueError("too many headers")  # for the parser, which refuses the request
+        if len(self.headers) > MAX_HEADERS or len(self.pipeline) >= MAX_PIPELINED:
+            raise ValueError("too many headers, or requests")  # for the parser, which calls the next method
         super().on_headers_complete()
+
+    def send_400_response(self, msg: str) -> None:
+        """Refuse what has come, and close; without a word where that would stand before other answers."""
+        if self.pipeline:
+            self.transport.abort()
+        else:
+            super().send_400_response(msg)
 
     def on_message_complete(self) -> None:
         """The body is whole."""
