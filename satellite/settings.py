@@ -57,6 +57,9 @@ class Settings(BaseSettings):
     url: str | None = Field(
         default=None, description="Where the CLI and clients find the API; unset: the local one."
     )
+    api_key: SecretStr | None = Field(
+        default=None, description="What the CLI and clients call the API with, where it asks for keys."
+    )
 
     environment: str = Field(
         default="local", description="Which file of configs/environments/ applies; in a cluster: production."
@@ -256,3 +259,8 @@ class Settings(BaseSettings):
     def api_url(self) -> str:
         """The base URL of the API."""
         return self.url or f"http://{self.http_host}:{self.http_port}"
+
+    @property
+    def api_key_value(self) -> str | None:
+        """The key to call the API with, in the clear."""
+        return self.api_key.get_secret_value() if self.api_key else None

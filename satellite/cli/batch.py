@@ -183,7 +183,7 @@ async def _run(
     quiet: bool,
 ) -> None:
     bar = nullcontext(lambda: None) if quiet else progress_bar("jobs", lines.count, done=len(done))
-    async with AsyncClient(settings.api_url, timeout_s=TIMEOUT_S) as client:
+    async with AsyncClient(settings.api_url, api_key=settings.api_key_value, timeout_s=TIMEOUT_S) as client:
 
         async def one(line: tuple[str, Json]) -> tuple[str, Json]:
             custom_id, request = line

@@ -6,6 +6,7 @@ import json
 import sys
 from collections.abc import Generator
 from contextlib import contextmanager
+from http import HTTPStatus
 from typing import Any
 
 import typer
@@ -55,11 +56,17 @@ def load_settings() -> Settings:
         return Settings()  # pyright: ignore[reportCallIssue]
     except ValidationError as exc:
         lines = [
-            f"SATELLITE_{'_'.join(str(part) for part in problem['loc']).upper()}={problem.get('input')!r}: "
-            f"{problem['msg']}"
+            f"SATELLITE_{'_'.join(str(part) for part in problem['loc']).upper()}"
+            f"{'' if _is_secret(problem['loc']) else '=' + repr(problem.get('input'))}: {problem['msg']}"
             for problem in exc.errors()
         ]
         raise ConfigError("\n".join(lines)) from None
+
+
+def _is_secret(place: tuple[int | str, ...]) -> bool:
+    """Whether the setting at this place is one that is not to be shown."""
+    field = Settings.model_fields.get(str(place[0]))
+    return field is not None and "SecretStr" in str(field.annotation)
 
 
 @contextmanager
@@ -110,6 +117,8 @@ def _tell(error: SatelliteError, *, as_json: bool) -> None:
     detail = error.detail
     if isinstance(error, Unreached):
         detail += ": start the system with `satellite up`, or say where it is with SATELLITE_URL"
+    if error.status == HTTPStatus.UNAUTHORIZED:
+        detail += ": make a key with `satellite keys create`, and give it in SATELLITE_API_KEY"
     if isinstance(error, ConfigError | EnvironmentProblem):
         lines = detail.splitlines()
     elif isinstance(error, CommandFailed):

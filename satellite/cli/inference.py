@@ -24,7 +24,7 @@ CALL_TIMEOUT_S = 15
 
 def open_client(settings: Settings) -> Client:
     """The API, for one command: a person reads its errors, who would rather not wait for further tries."""
-    return Client(settings.api_url, timeout_s=CALL_TIMEOUT_S, retry=False)
+    return Client(settings.api_url, api_key=settings.api_key_value, timeout_s=CALL_TIMEOUT_S, retry=False)
 
 
 def parse_data(text: str) -> list[Any]:

@@ -106,8 +106,9 @@ class RayHead:
     def environment(self) -> dict[str, str]:
         """The environment of Ray and all its workers."""
         environment = {**os.environ, **self.variables}
-        # They would attach this head to somebody else's cluster.
-        for name in ("RAY_ADDRESS", "RAY_TMPDIR", "RAY_JOB_ID"):
+        # The first three would attach this head to somebody else's cluster; the last is of the person at the
+        # terminal, and none of the models' business.
+        for name in ("RAY_ADDRESS", "RAY_TMPDIR", "RAY_JOB_ID", "SATELLITE_API_KEY"):
             environment.pop(name, None)
         folders = [str(folder) for folder in self.import_folders]
         environment["PYTHONPATH"] = os.pathsep.join([*folders, environment.get("PYTHONPATH", "")]).rstrip(

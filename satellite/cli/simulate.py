@@ -297,14 +297,14 @@ def make_sink(settings: Settings, options: Options, asked: Asked, summary: Summa
             allowed=options.allow_remote,
         )
         return KafkaSink(settings, asked)
-    url = settings.api_url
+    url, key = settings.api_url, settings.api_key_value
     check_local([urlsplit(url).hostname or ""], allowed=options.allow_remote)
     if options.to is To.WEBSOCKET:
         from satellite.simulator.socket_sink import SocketSink
 
-        return SocketSink(url, asked, summary.retried, sockets=options.sockets)
+        return SocketSink(url, asked, summary.retried, api_key=key, sockets=options.sockets)
     kinds = {To.SUBMIT: sinks.RestSink, To.PREDICT: sinks.PredictSink, To.BATCH: sinks.BatchSink}
-    return kinds[options.to](url, asked, summary.retried, timeout_s=options.timeout_s)
+    return kinds[options.to](url, asked, summary.retried, api_key=key, timeout_s=options.timeout_s)
 
 
 def check_local(hosts: list[str], *, allowed: bool) -> None:
@@ -329,7 +329,8 @@ async def _check_model(settings: Settings, model: str) -> None:
     """Asks for the model once, so that a wrong name or address is told at once."""
     from satellite.client import AsyncClient
 
-    async with AsyncClient(settings.api_url, retry=False, timeout_s=15) as client:
+    url, key = settings.api_url, settings.api_key_value
+    async with AsyncClient(url, api_key=key, retry=False, timeout_s=15) as client:
         await client.model(model)
 
 

@@ -72,6 +72,7 @@ class Client:
         timeout_s: how long a call may take, further tries included; waits that the caller asks for (`wait_s`)
             come on top.
         retry: whether to try again what failed for a passing reason.
+        api_key: sent with every call; None: `SATELLITE_API_KEY`, if it is set.
         headers: sent with every call.
         transport: carries the calls in the place of HTTP.
     """
@@ -82,11 +83,12 @@ class Client:
         *,
         timeout_s: float = 60,
         retry: bool = True,
+        api_key: str | None = None,
         headers: Mapping[str, str] | None = None,
         transport: Transport | None = None,
     ) -> None:
         self.asynchronous = AsyncClient(
-            url, timeout_s=timeout_s, retry=retry, headers=headers, transport=transport
+            url, timeout_s=timeout_s, retry=retry, api_key=api_key, headers=headers, transport=transport
         )
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="satellite-client", daemon=True)

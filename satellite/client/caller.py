@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from types import TracebackType
 from typing import Any, Self
 
-from satellite.client.transport import HttpTransport, Transport, default_url
+from satellite.client.transport import HttpTransport, Transport, default_api_key, default_url
 from satellite.client.wire import RETRIED, Answer, Call, Json, answer_error, make_call, pause_s
 from satellite.errors import SatelliteError, Unavailable, Unreached, WaitTimeout
 
@@ -21,6 +21,7 @@ class Caller:
         timeout_s: how long a call may take, further tries included; waits that the caller asks for (`wait_s`)
             come on top.
         retry: whether to try again at all.
+        api_key: sent with every call; None: `SATELLITE_API_KEY`, if it is set.
         headers: sent with every call.
         transport: carries the calls in the place of HTTP.
     """
@@ -31,10 +32,13 @@ class Caller:
         *,
         timeout_s: float = 60,
         retry: bool = True,
+        api_key: str | None = None,
         headers: Mapping[str, str] | None = None,
         transport: Transport | None = None,
     ) -> None:
-        self._transport = transport or HttpTransport((url or default_url()).rstrip("/"), headers)
+        self._transport = transport or HttpTransport(
+            (url or default_url()).rstrip("/"), headers, api_key=api_key or default_api_key()
+        )
         self._timeout_s = timeout_s
         self._retry = retry
         self._rng = random.Random()

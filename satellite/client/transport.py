@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Protocol
@@ -10,13 +11,15 @@ from typing import Protocol
 import httpx
 
 from satellite.client.wire import Answer, Call, answer_error
-from satellite.errors import Unavailable, Unreached
+from satellite.errors import ConfigError, Unavailable, Unreached
 
 # Longer than any wait the server grants in one call, so that only a connection that is gone is given up.
 SLACK_S = 15.0
 CONNECT_TIMEOUT_S = 5.0
 # A stream on which nothing happens carries a ping every 15 s.
 STREAM_SILENCE_S = 45.0
+# What a header may hold. Anything else httpx would refuse with an error that shows the key.
+_KEY = re.compile(r"[\x21-\x7e]+")
 
 
 class Transport(Protocol):
@@ -42,19 +45,34 @@ def default_url() -> str:
     return os.environ.get("SATELLITE_URL") or f"http://{host}:{port}"
 
 
+def default_api_key() -> str | None:
+    """The key to call with unless the caller names one."""
+    return os.environ.get("SATELLITE_API_KEY") or None
+
+
 class HttpTransport:
-    """HTTP, over connections that are kept.
+    """HTTP, over connections that are kept. Redirects are not followed, so a key goes to `url` alone.
 
     Args:
         url: base address, without a path.
         headers: sent with every call.
+        api_key: sent with every call as well, unless `headers` have an `Authorization` of their own.
+
+    Raises:
+        ConfigError: the key is none.
     """
 
-    def __init__(self, url: str, headers: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self, url: str, headers: Mapping[str, str] | None = None, *, api_key: str | None = None
+    ) -> None:
         self.url = url
+        sent = httpx.Headers(headers)
+        if api_key is not None:
+            sent.setdefault("Authorization", bearer(api_key))
         self._client = httpx.AsyncClient(
             base_url=url,
-            headers=headers,
+            headers=sent,
+            follow_redirects=False,
             limits=httpx.Limits(max_connections=None, max_keepalive_connections=64),
             # A proxy set for the internet must not catch loopback calls.
             trust_env=httpx.URL(url).host not in ("127.0.0.1", "localhost", "::1"),
@@ -110,3 +128,16 @@ class HttpTransport:
         if isinstance(error, httpx.ConnectError | httpx.ConnectTimeout | httpx.PoolTimeout):
             return Unreached(f"no answer from {self.url} ({error or type(error).__name__})")
         return Unavailable(f"the connection to {self.url} was lost ({error or type(error).__name__})")
+
+
+def bearer(api_key: str) -> str:
+    """The value of `Authorization` for a key.
+
+    Raises:
+        ConfigError: no key has such characters. It does not show them.
+    """
+    # A key that was read from a file ends with a line.
+    key = api_key.strip()
+    if not _KEY.fullmatch(key):
+        raise ConfigError("the API key is not one: it is empty, or has characters that no key has")
+    return f"Bearer {key}"

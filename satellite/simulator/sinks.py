@@ -95,10 +95,11 @@ class CountingTransport:
     Args:
         url: base address.
         retried: where they are counted, by code.
+        api_key: to call with, if any.
     """
 
-    def __init__(self, url: str, retried: Counter[str]) -> None:
-        self._http: Transport = HttpTransport(url)
+    def __init__(self, url: str, retried: Counter[str], api_key: str | None = None) -> None:
+        self._http: Transport = HttpTransport(url, api_key=api_key)
         self._retried = retried
 
     async def send(self, call: Call) -> Answer:
@@ -128,13 +129,22 @@ class RestSink:
         url: base address.
         asked: what is asked of every reading.
         retried: where calls that failed for a passing reason are counted.
+        api_key: to call with, if any.
         timeout_s: how long the client tries.
     """
 
-    def __init__(self, url: str, asked: Asked, retried: Counter[str], *, timeout_s: float) -> None:
+    def __init__(
+        self,
+        url: str,
+        asked: Asked,
+        retried: Counter[str],
+        *,
+        api_key: str | None = None,
+        timeout_s: float,
+    ) -> None:
         self._asked = asked
         self._clients = [
-            AsyncClient(transport=CountingTransport(url, retried), timeout_s=timeout_s)
+            AsyncClient(transport=CountingTransport(url, retried, api_key), timeout_s=timeout_s)
             for _ in range(CLIENTS)
         ]
 

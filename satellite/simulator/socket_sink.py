@@ -12,6 +12,7 @@ from types import TracebackType
 from typing import Any, Self
 from uuid import uuid4
 
+from satellite.client.transport import bearer
 from satellite.client.wire import Json, to_error
 from satellite.errors import SatelliteError, Unavailable
 from satellite.simulator.readings import Reading
@@ -21,6 +22,8 @@ from satellite.status import JobStatus
 # A socket may watch 1,000 jobs.
 MAX_OPEN = 900
 RECONNECT_S = 0.2
+# The key is missing, or no longer one.
+CLOSE_UNAUTHENTICATED = 4401
 
 
 @dataclass(slots=True, kw_only=True)
@@ -46,11 +49,20 @@ class SocketSink:
         url: base address of the API.
         asked: what is asked of every reading.
         retried: where breaks are counted, as `socket_closed`.
+        api_key: to connect with, if any.
         sockets: how many.
     """
 
-    def __init__(self, url: str, asked: Asked, retried: Counter[str], *, sockets: int = 1) -> None:
-        self._sockets = [_Socket(url, asked, retried) for _ in range(sockets)]
+    def __init__(
+        self,
+        url: str,
+        asked: Asked,
+        retried: Counter[str],
+        *,
+        api_key: str | None = None,
+        sockets: int = 1,
+    ) -> None:
+        self._sockets = [_Socket(url, asked, retried, api_key) for _ in range(sockets)]
 
     async def send(self, number: int, reading: Reading, accepted: Callable[[], None]) -> Ending:
         """Submits a job, and waits for its last event. Waits first while its socket has 900 open."""
@@ -71,14 +83,16 @@ class SocketSink:
 class _Socket:
     """One socket. If it breaks, it is opened again, and told of all that is open."""
 
-    def __init__(self, url: str, asked: Asked, retried: Counter[str]) -> None:
+    def __init__(self, url: str, asked: Asked, retried: Counter[str], api_key: str | None) -> None:
         self._url = f"ws{url.removeprefix('http').rstrip('/')}/api/v1/ws"
+        self._headers = {} if api_key is None else {"Authorization": bearer(api_key)}
         self._asked = asked
         self._retried = retried
         self._waiting: dict[str, _Waiting] = {}
         self._jobs: dict[str, str] = {}
         self._room = asyncio.Semaphore(MAX_OPEN)
         self._socket: Any = None
+        self._refused: SatelliteError | None = None  # why the key is not taken
 
     async def send(self, number: int, reading: Reading, accepted: Callable[[], None]) -> Ending:
         ref = str(number)
@@ -91,7 +105,10 @@ class _Socket:
                     await self._put(self._socket, waiting.message(ref))
                 await asyncio.wait({ending, self._reader}, return_when=asyncio.FIRST_COMPLETED)
                 if not ending.done():
-                    raise Unavailable(f"{self._url} cannot be opened: {self._reader.exception()}")
+                    error = self._reader.exception()
+                    if isinstance(error, SatelliteError):
+                        raise error
+                    raise Unavailable(f"{self._url} cannot be opened: {error}")
                 return ending.result()
             finally:
                 del self._waiting[ref]
@@ -108,15 +125,16 @@ class _Socket:
         from websockets.asyncio.client import connect
         from websockets.exceptions import ConnectionClosed
 
-        async for socket in connect(self._url, proxy=None, max_size=None):
+        async for socket in connect(self._url, additional_headers=self._headers, proxy=None, max_size=None):
             self._socket = socket
             try:
                 for ref, waiting in list(self._waiting.items()):
                     await socket.send(waiting.message(ref))
                 async for text in socket:
                     self._take(json.loads(text))
-            except ConnectionClosed:
-                pass
+            except ConnectionClosed as closed:
+                if closed.rcvd is not None and closed.rcvd.code == CLOSE_UNAUTHENTICATED:
+                    raise self._refused or to_error({"code": "unauthenticated", "status": 401}) from None
             finally:
                 self._socket = None
             self._retried["socket_closed"] += 1
@@ -140,6 +158,8 @@ class _Socket:
             case {"type": "job", "job_id": str(job_id), "status": str(status)}:
                 if JobStatus(status).is_terminal:
                     self._end(self._jobs.get(job_id), message)
+            case {"type": "problem", "code": "unauthenticated"}:
+                self._refused = to_error(message)
             case {"type": "problem", "ref": str(ref)}:
                 self._fail(ref, to_error(message))
             case {"type": "problem", "subscription": str(key)}:

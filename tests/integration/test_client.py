@@ -19,6 +19,7 @@ from satellite.errors import (
     JobNotFound,
     ModelNotFound,
     QueueFull,
+    SatelliteError,
     Unavailable,
     WaitTimeout,
 )
@@ -59,6 +60,7 @@ async def test_every_call_answers_with_what_it_says(client):
     repeated = await client.retry(waits, {"priority": 1})
     assert repeated.parent_id == waits.job_id
     assert [job.job_id async for job in client.jobs(parent=waits)] == [repeated.job_id]
+    await client.result(repeated)  # else it may still wait, or not, where models are compared below
     explained = await client.explain(result)
     assert sum(explained.parts_s.values()) == pytest.approx(explained.total_s)
     (model,) = await client.models()
@@ -279,6 +281,29 @@ async def test_a_full_queue_is_waited_for(database_url, redis):
                 waiting = asyncio.create_task(client.submit(MODEL, DATA))
                 await eventually(lambda: 429 in transport.statuses)
             assert (await client.result(await waiting))["forecast"]
+
+
+async def test_a_key_does_not_follow_a_redirect():
+    asked = []
+
+    def answering(head):
+        async def answer(reader, writer):
+            asked.append(await reader.readuntil(b"\r\n\r\n"))
+            writer.write(b"HTTP/1.1 " + head + b"\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+            writer.close()
+
+        return asyncio.start_server(answer, "127.0.0.1", 0)
+
+    async with await answering(b"200 OK") as elsewhere:
+        place = f"http://127.0.0.1:{elsewhere.sockets[0].getsockname()[1]}/"
+        async with await answering(b"307 Temporary Redirect\r\nLocation: " + place.encode()) as here:
+            url = f"http://127.0.0.1:{here.sockets[0].getsockname()[1]}"
+            async with AsyncClient(url, api_key="sat_k1_secret") as client:
+                for call in (client.models(), anext(client.stream(model_name=MODEL))):
+                    with pytest.raises(SatelliteError) as refused:
+                        await call
+                    assert "secret" not in repr(refused.value)
+    assert len(asked) == 2 and all(b"Bearer sat_k1_secret" in head for head in asked)
 
 
 async def test_the_time_out_is_for_all_tries(node):

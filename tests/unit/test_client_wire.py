@@ -15,11 +15,12 @@ import pytest
 import torch
 
 from satellite import errors
-from satellite.client import Result, Submitted
+from satellite.client import AsyncClient, Result, Submitted
 from satellite.client.results import document, read
 from satellite.client.spread import as_they_end, in_order
+from satellite.client.transport import HttpTransport
 from satellite.client.wire import Answer, EventParser, answer_error, encode, make_call, pause_s, to_error
-from satellite.errors import InvalidRequest, JobNotFinished, QueueFull, ReplicaDied, SlowReader
+from satellite.errors import ConfigError, InvalidRequest, JobNotFinished, QueueFull, ReplicaDied, SlowReader
 
 ID = "0193f3a2-6c1e-7b52-9d5e-3c1f0a2b4c5d"
 
@@ -225,3 +226,24 @@ def test_the_client_is_imported_without_the_servers_packages():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"
+
+
+def test_a_key_is_sent_and_never_shown(monkeypatch):
+    key = "sat_k1_secret"
+    monkeypatch.setenv("SATELLITE_API_KEY", f"{key}\n")
+    for transport in (HttpTransport("http://a", api_key=key), AsyncClient("http://a")._transport):
+        request = transport._request(make_call("GET", "/x"), None)
+        assert request.headers["authorization"] == f"Bearer {key}"
+        shown = repr((transport, vars(transport), request, request.headers, transport._client.headers))
+        assert "secret" not in shown
+    own = HttpTransport("http://a", {"authorization": "Basic abc"}, api_key=key)
+    assert own._request(make_call("GET", "/x"), None).headers["authorization"] == "Basic abc"
+    monkeypatch.setenv("SATELLITE_API_KEY", "")
+    assert "authorization" not in AsyncClient("http://a")._transport._client.headers
+
+
+@pytest.mark.parametrize("key", [" ", "sat_k1_\u00e9secret", "sat_k1 secret", "sat_k1_\nsecret"])
+def test_what_is_no_key_is_refused_without_being_shown(key):
+    with pytest.raises(ConfigError, match="not one") as refused:
+        AsyncClient("http://a", api_key=key)
+    assert "secret" not in str(refused.value)
