@@ -1,5 +1,6 @@
 import createClient from "openapi-fetch";
 import type { components, paths } from "./schema";
+import { session } from "./session";
 
 export type Schemas = components["schemas"];
 export type Problem = Schemas["Problem"];
@@ -30,9 +31,26 @@ export class ApiError extends Error {
 
 export const client = createClient<paths>({
   baseUrl: pageUrl(".").href,
-  // Looked up at each call, so that a test can take its place.
-  fetch: (request) => fetch(request),
+  fetch: send,
 });
+
+/** Every call, with the key of whoever has signed in; one that is refused ends the session. */
+async function send(request: Request): Promise<Response> {
+  const { key } = session.state();
+  const ofSession = !request.headers.has("Authorization");
+  if (ofSession && key !== null) request.headers.set("Authorization", `Bearer ${key}`);
+  // Looked up at each call, so that a test can take its place.
+  const response = await fetch(request);
+  if (ofSession && response.status === 401) {
+    const found: unknown = await response
+      .clone()
+      .json()
+      .catch(() => null);
+    // A 401 without it is of something between here and the API, which knows nothing of keys.
+    if (isProblem(found) && found.code === "unauthenticated") session.refused(key, found.detail);
+  }
+  return response;
+}
 
 /** What openapi-fetch returns. */
 interface Answer<T> {

@@ -1,14 +1,19 @@
 import { useQueryClient } from "@tanstack/react-query";
 import { createContext, useContext, useEffect, useRef, useSyncExternalStore } from "react";
-import { pageUrl } from "./client";
+import { client, pageUrl } from "./client";
 import { keyOf, type Listener, LiveSocket, type LiveState, type Target } from "./live";
 import { FALLBACK_INTERVAL_MS } from "./queries";
+import { session } from "./session";
 
 /** The page's socket, not yet started. */
 export function newLiveSocket(): LiveSocket {
   const url = pageUrl("api/v1/ws");
   url.protocol = url.protocol.replace("http", "ws");
-  return new LiveSocket(() => new WebSocket(url));
+  return new LiveSocket(() => new WebSocket(url), undefined, undefined, {
+    key: () => session.state().key,
+    // Asked by HTTP, the API says why, and that ends the session.
+    refused: () => void client.GET("/api/v1/me").catch(() => {}),
+  });
 }
 
 const LiveContext = createContext<LiveSocket | null>(null);

@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { type Clock, type LiveMessage, LiveSocket, type Socket } from "./live";
+import { type Clock, type Credentials, type LiveMessage, LiveSocket, type Socket } from "./live";
 
 const JOB = "0193f3a2-6c1e-7b52-9d5e-3c1f0a2b4c5d";
 
@@ -60,7 +60,7 @@ class TestSocket implements Socket {
   }
 }
 
-function setUp() {
+function setUp(credentials?: Credentials) {
   const clock = new TestClock();
   const sockets: TestSocket[] = [];
   const live = new LiveSocket(
@@ -71,6 +71,7 @@ function setUp() {
     },
     clock,
     () => 1,
+    credentials,
   );
   live.start();
   const latest = () => {
@@ -236,4 +237,36 @@ test("the state is the same object until it changes, and hurry() connects at onc
   leave();
   latest().open();
   expect(changed).toBe(2);
+});
+
+test("a key is shown first, and where it is refused somebody is told", () => {
+  const keys: (string | null)[] = ["sat_k1_x", null];
+  let refusals = 0;
+  const { clock, live, latest } = setUp({
+    key: () => keys.shift() ?? null,
+    refused: () => void refusals++,
+  });
+  live.subscribe({ overview: true }, listener());
+  latest().open();
+  const subscribe = { subscribe: { overview: true }, ref: "overview" };
+  expect(latest().take()).toEqual([{ authenticate: "sat_k1_x" }, subscribe]);
+  latest().drop(1006);
+  expect(refusals).toBe(0);
+  clock.advance(500);
+  latest().open();
+  expect(latest().take()).toEqual([subscribe]);
+  latest().drop(4401);
+  expect(refusals).toBe(1);
+});
+
+test("once stopped it forgets what went wrong, and starts as if for the first time", () => {
+  const { clock, sockets, live, latest } = setUp();
+  latest().drop();
+  live.stop();
+  expect(live.state()).toEqual({ status: "connecting", failures: 0, lostAt: null, retryAt: null });
+  clock.advance(60_000);
+  expect(sockets.length).toBe(1);
+  live.start();
+  latest().drop();
+  expect(live.state()).toMatchObject({ status: "waiting", failures: 1 });
 });

@@ -53,6 +53,14 @@ const browserClock: Clock = {
   },
 };
 
+/** Shown to a server that asks for keys. */
+export interface Credentials {
+  /** Null: nothing is shown. */
+  key(): string | null;
+  /** The server closed the socket because of it. */
+  refused(): void;
+}
+
 const FIRST_RETRY_MS = 500;
 const MAX_RETRY_MS = 15_000;
 /** After 1013: the server asks for patience. */
@@ -65,8 +73,11 @@ const LOST_AFTER_MS = 20_000;
 
 const CLOSE_RESTART = 1012;
 const CLOSE_TRY_LATER = 1013;
+const CLOSE_UNAUTHENTICATED = 4401;
 /** Of our own: the server said nothing. */
 const CLOSE_SILENT = 4000;
+
+const UNKNOWN: LiveState = { status: "connecting", failures: 0, lostAt: null, retryAt: null };
 
 interface Subscription {
   readonly target: Target;
@@ -83,7 +94,7 @@ interface Subscription {
  * `gap`. Messages without an id (the overview, a model's state) are states: the next one replaces the last.
  */
 export class LiveSocket {
-  #state: LiveState = { status: "connecting", failures: 0, lostAt: null, retryAt: null };
+  #state: LiveState = UNKNOWN;
   readonly #watchers = new Set<() => void>();
   readonly #subscriptions = new Map<string, Subscription>();
   #socket: Socket | null = null;
@@ -96,11 +107,13 @@ export class LiveSocket {
    * @param connect - opens a socket.
    * @param clock - the time.
    * @param random - from 0 to 1, for the jitter.
+   * @param credentials - what is shown to the server; undefined: nothing.
    */
   constructor(
     private readonly connect: () => Socket,
     private readonly clock: Clock = browserClock,
     private readonly random: () => number = Math.random,
+    private readonly credentials?: Credentials,
   ) {}
 
   /** For `useSyncExternalStore`: the same object until something changes. */
@@ -123,6 +136,8 @@ export class LiveSocket {
     this.#cancelTimer?.();
     for (const subscription of this.#subscriptions.values()) subscription.cancelRetry?.();
     this.#drop()?.close();
+    this.#failures = 0;
+    this.#set(UNKNOWN);
   }
 
   /** Try now what would be tried later: the network is back, or somebody looks at the page again. */
@@ -159,6 +174,8 @@ export class LiveSocket {
     this.#heardAt = this.clock.now();
     socket.onopen = () => {
       this.#openedAt = this.#heardAt = this.clock.now();
+      const key = this.credentials?.key() ?? null;
+      if (key !== null) this.#send({ authenticate: key });
       for (const [key, subscription] of this.#subscriptions) this.#ask(key, subscription);
       this.#set({ status: "open", failures: 0, lostAt: null, retryAt: null });
     };
@@ -166,7 +183,10 @@ export class LiveSocket {
       this.#heardAt = this.clock.now();
       if (typeof data === "string") this.#take(data);
     };
-    socket.onclose = ({ code }) => this.#lost(code);
+    socket.onclose = ({ code }) => {
+      this.#lost(code);
+      if (code === CLOSE_UNAUTHENTICATED) this.credentials?.refused();
+    };
     this.#listenForSilence();
   }
 

@@ -6,6 +6,7 @@ import type { i18n } from "i18next";
 import { I18nextProvider } from "react-i18next";
 import type { LiveSocket } from "@/api/live";
 import { LiveProvider } from "@/api/live-hooks";
+import { Gate } from "./Gate";
 import type { PageRouter } from "./router";
 import { cssVariables, theme } from "./theme";
 
@@ -24,7 +25,9 @@ export function App({ i18n, live, queries, router }: AppProps) {
         <Notifications position="bottom-right" />
         <QueryClientProvider client={queries}>
           <LiveProvider value={live}>
-            <RouterProvider router={router} />
+            <Gate>
+              <RouterProvider router={router} />
+            </Gate>
           </LiveProvider>
         </QueryClientProvider>
       </MantineProvider>

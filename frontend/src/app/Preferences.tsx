@@ -16,8 +16,8 @@ const SCHEMES = [
   { value: "auto", text: "shell.schemeAuto", icon: IconDeviceDesktop },
 ] as const satisfies { value: MantineColorScheme; text: string; icon: unknown }[];
 
-/** Language, colour scheme, and the list of shortcuts. */
-export function Preferences({ onHelp }: { onHelp: () => void }) {
+/** Language, colour scheme, and the list of shortcuts where there are any. */
+export function Preferences({ onHelp }: { onHelp?: () => void }) {
   const { t, i18n } = useTranslation();
   const { colorScheme, setColorScheme } = useMantineColorScheme();
   const Icon = SCHEMES.find(({ value }) => value === colorScheme)?.icon ?? IconDeviceDesktop;
@@ -62,16 +62,18 @@ export function Preferences({ onHelp }: { onHelp: () => void }) {
           ))}
         </Menu.Dropdown>
       </Menu>
-      <ActionIcon
-        variant="subtle"
-        color="gray"
-        size="lg"
-        aria-label={t("shell.shortcuts")}
-        onClick={onHelp}
-        visibleFrom="sm"
-      >
-        <IconKeyboard size={19} />
-      </ActionIcon>
+      {onHelp && (
+        <ActionIcon
+          variant="subtle"
+          color="gray"
+          size="lg"
+          aria-label={t("shell.shortcuts")}
+          onClick={onHelp}
+          visibleFrom="sm"
+        >
+          <IconKeyboard size={19} />
+        </ActionIcon>
+      )}
     </>
   );
 }

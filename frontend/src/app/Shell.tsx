@@ -8,6 +8,7 @@ import { useTranslation } from "react-i18next";
 import { pageUrl } from "@/api/client";
 import { useLiveCache } from "@/api/live-hooks";
 import { overviewQuery } from "@/api/overview";
+import { Account } from "./Account";
 import { ConnectionBanner, ConnectionState } from "./Connection";
 import { Preferences } from "./Preferences";
 import { PLACES } from "./places";
@@ -55,6 +56,7 @@ export function Shell() {
             </Group>
             <Group gap={4} wrap="nowrap">
               <ConnectionState />
+              <Account />
               <Preferences onHelp={help.open} />
             </Group>
           </Group>

@@ -42,6 +42,7 @@ export function useErrorText(error: Error): string {
   if (!(error instanceof ApiError)) return error.message;
   if (error.code === "unreachable") return t("error.unreachable");
   if (error.code === "unreadable") return t("error.unreadable", { message: error.message });
+  if (error.code === "forbidden") return t("error.forbidden", { message: error.message });
   return error.message;
 }
 

@@ -5,6 +5,7 @@ import type { ReactNode } from "react";
 import { I18nextProvider } from "react-i18next";
 import { LiveSocket, type Socket } from "@/api/live";
 import { LiveProvider } from "@/api/live-hooks";
+import { type Me, meQuery } from "@/api/me";
 import { newQueryClient } from "@/api/queries";
 import { type Language, newI18n } from "@/i18n/setup";
 
@@ -13,6 +14,26 @@ export function silentSocket(): Socket {
   return { onopen: null, onmessage: null, onclose: null, send() {}, close() {} };
 }
 
+/** The caller of an API that asks for no keys. */
+export const keysOff: Me = {
+  tenant: "default",
+  scopes: ["read", "submit", "admin"],
+  keys: "off",
+  key_id: null,
+  key_name: null,
+  expires_at: null,
+};
+
+/** The caller of an API that does. */
+export const keysOn: Me = {
+  ...keysOff,
+  tenant: "acme",
+  scopes: ["read"],
+  keys: "on",
+  key_id: "k1",
+  key_name: "wall screen",
+};
+
 /** Draw a part of the page with what it finds around it: texts, theme, cache and a connection. */
 export async function renderPart(
   part: ReactNode,
@@ -20,8 +41,10 @@ export async function renderPart(
     language = "en" as Language,
     live = new LiveSocket(silentSocket),
     queries = newQueryClient(),
+    me = keysOff,
   } = {},
 ) {
+  queries.setQueryData(meQuery.queryKey, me);
   const i18n = await newI18n(language);
   return {
     queries,

@@ -5,6 +5,7 @@ import { useTranslation } from "react-i18next";
 import { type DeadLetterGroup, deadLettersKey } from "@/api/dead-letters";
 import { listJobs } from "@/api/jobs";
 import { ErrorState } from "@/components/ErrorState";
+import { Needs } from "@/components/Needs";
 import { JobLink } from "@/components/Outcomes";
 import { TimeAgo } from "@/components/TimeAgo";
 import { useFormat } from "@/i18n/format";
@@ -52,18 +53,20 @@ export function DeadJobs({ group, gone, onReplay, onEdit }: DeadJobsProps) {
         <Text size="xs" c="dimmed">
           {t("chooseHint")}
         </Text>
-        <Button
-          size="compact-sm"
-          fz="xs"
-          variant="default"
-          disabled={ids.length === 0}
-          onClick={() => {
-            onReplay(ids);
-            setChosen(new Set());
-          }}
-        >
-          {t("replaySelected", { count: ids.length, n: format.number(ids.length) })}
-        </Button>
+        <Needs scope="submit">
+          <Button
+            size="compact-sm"
+            fz="xs"
+            variant="default"
+            disabled={ids.length === 0}
+            onClick={() => {
+              onReplay(ids);
+              setChosen(new Set());
+            }}
+          >
+            {t("replaySelected", { count: ids.length, n: format.number(ids.length) })}
+          </Button>
+        </Needs>
       </Group>
       <ScrollArea.Autosize mah={280} type="auto">
         <Stack component="ul" gap={2} m={0} p={0}>
@@ -82,9 +85,16 @@ export function DeadJobs({ group, gone, onReplay, onEdit }: DeadJobsProps) {
               <Text fz="inherit" truncate title={job.error?.detail} style={{ flex: 1 }}>
                 {job.error?.detail}
               </Text>
-              <Button size="compact-sm" fz="xs" variant="subtle" onClick={() => onEdit(job.job_id)}>
-                {t("edit")}
-              </Button>
+              <Needs scope="submit">
+                <Button
+                  size="compact-sm"
+                  fz="xs"
+                  variant="subtle"
+                  onClick={() => onEdit(job.job_id)}
+                >
+                  {t("edit")}
+                </Button>
+              </Needs>
             </Group>
           ))}
         </Stack>

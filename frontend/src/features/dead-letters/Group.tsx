@@ -7,6 +7,7 @@ import { useTranslation } from "react-i18next";
 import { type DeadLetterGroup, deadLettersKey } from "@/api/dead-letters";
 import { jobQuery } from "@/api/jobs";
 import { JsonView } from "@/components/JsonView";
+import { Needs } from "@/components/Needs";
 import { JobLink } from "@/components/Outcomes";
 import { Resubmit } from "@/components/Resubmit";
 import { RouteLink } from "@/components/RouteLink";
@@ -68,15 +69,17 @@ export function Group({ group, empty }: { group: DeadLetterGroup; empty: boolean
           >
             {t("look")}
           </Button>
-          <Button
-            size="xs"
-            leftSection={<IconRepeat size={14} />}
-            loading={busy}
-            disabled={empty}
-            onClick={() => void begin({ model_name, error_code, count })}
-          >
-            {t("replayAll")}
-          </Button>
+          <Needs scope="submit">
+            <Button
+              size="xs"
+              leftSection={<IconRepeat size={14} />}
+              loading={busy}
+              disabled={empty}
+              onClick={() => void begin({ model_name, error_code, count })}
+            >
+              {t("replayAll")}
+            </Button>
+          </Needs>
         </Row>
       </Row>
 
@@ -127,9 +130,16 @@ function Example({ group, onEdit }: { group: DeadLetterGroup; onEdit: (id: strin
           </Text>
           <JobLink id={example.job_id} />
         </Row>
-        <Button size="compact-sm" fz="xs" variant="default" onClick={() => onEdit(example.job_id)}>
-          {t("edit")}
-        </Button>
+        <Needs scope="submit">
+          <Button
+            size="compact-sm"
+            fz="xs"
+            variant="default"
+            onClick={() => onEdit(example.job_id)}
+          >
+            {t("edit")}
+          </Button>
+        </Needs>
       </Row>
       <Text size="sm" style={{ overflowWrap: "anywhere" }}>
         {example.error?.detail}

@@ -5,6 +5,7 @@ import { useTranslation } from "react-i18next";
 import { forEachOf, type Outcome } from "@/api/each";
 import { type CancelVerdict, cancelJobs, MAX_IDS, retryJob } from "@/api/jobs";
 import { useErrorText } from "@/components/ErrorState";
+import { Needs } from "@/components/Needs";
 import { JobLink, type OutcomeLine, Outcomes } from "@/components/Outcomes";
 import { useFormat } from "@/i18n/format";
 
@@ -95,24 +96,28 @@ export function BulkBar({ ids, onClear }: BulkBarProps) {
           <Text size="sm" fw={500} className="numbers">
             {t("bulk.selected", { count: ids.size, n: format.number(ids.size) })}
           </Text>
-          <Button
-            size="compact-sm"
-            fz="xs"
-            variant="default"
-            leftSection={<IconBan size={14} />}
-            onClick={() => void begin("cancel")}
-          >
-            {t("cancel")}
-          </Button>
-          <Button
-            size="compact-sm"
-            fz="xs"
-            variant="default"
-            leftSection={<IconRepeat size={14} />}
-            onClick={() => void begin("retry")}
-          >
-            {t("retry")}
-          </Button>
+          <Needs scope="submit">
+            <Button
+              size="compact-sm"
+              fz="xs"
+              variant="default"
+              leftSection={<IconBan size={14} />}
+              onClick={() => void begin("cancel")}
+            >
+              {t("cancel")}
+            </Button>
+          </Needs>
+          <Needs scope="submit">
+            <Button
+              size="compact-sm"
+              fz="xs"
+              variant="default"
+              leftSection={<IconRepeat size={14} />}
+              onClick={() => void begin("retry")}
+            >
+              {t("retry")}
+            </Button>
+          </Needs>
           <Button
             size="compact-sm"
             fz="xs"

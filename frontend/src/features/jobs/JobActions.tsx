@@ -15,6 +15,7 @@ import {
   retryJob,
 } from "@/api/jobs";
 import { ErrorState } from "@/components/ErrorState";
+import { Needs } from "@/components/Needs";
 import { Resubmit } from "@/components/Resubmit";
 
 /** What can be done with a job: to cancel it while it goes on; to repeat or delete it once it has ended. */
@@ -54,45 +55,53 @@ export function JobActions({ job }: { job: JobDetail }) {
     <>
       <Group gap="xs">
         {!isTerminal(job.status) && (
-          <Button
-            size="xs"
-            variant="default"
-            leftSection={<IconBan size={14} />}
-            loading={cancel.isPending}
-            disabled={job.cancel_requested}
-            onClick={() => cancel.mutate()}
-          >
-            {t(job.cancel_requested ? "detail.cancelling" : "cancel")}
-          </Button>
+          <Needs scope="submit">
+            <Button
+              size="xs"
+              variant="default"
+              leftSection={<IconBan size={14} />}
+              loading={cancel.isPending}
+              disabled={job.cancel_requested}
+              onClick={() => cancel.mutate()}
+            >
+              {t(job.cancel_requested ? "detail.cancelling" : "cancel")}
+            </Button>
+          </Needs>
         )}
         {isTerminal(job.status) && (
           <>
-            <Button
-              size="xs"
-              variant="default"
-              leftSection={<IconRepeat size={14} />}
-              loading={retry.isPending}
-              onClick={() => retry.mutate()}
-            >
-              {t("retry")}
-            </Button>
-            <Button
-              size="xs"
-              variant="default"
-              leftSection={<IconPencil size={14} />}
-              onClick={edit.open}
-            >
-              {common("resubmit.title")}
-            </Button>
-            <Button
-              size="xs"
-              variant="default"
-              c="var(--status-bad)"
-              leftSection={<IconTrash size={14} />}
-              onClick={confirm.open}
-            >
-              {t("detail.delete")}
-            </Button>
+            <Needs scope="submit">
+              <Button
+                size="xs"
+                variant="default"
+                leftSection={<IconRepeat size={14} />}
+                loading={retry.isPending}
+                onClick={() => retry.mutate()}
+              >
+                {t("retry")}
+              </Button>
+            </Needs>
+            <Needs scope="submit">
+              <Button
+                size="xs"
+                variant="default"
+                leftSection={<IconPencil size={14} />}
+                onClick={edit.open}
+              >
+                {common("resubmit.title")}
+              </Button>
+            </Needs>
+            <Needs scope="submit">
+              <Button
+                size="xs"
+                variant="default"
+                c="var(--status-bad)"
+                leftSection={<IconTrash size={14} />}
+                onClick={confirm.open}
+              >
+                {t("detail.delete")}
+              </Button>
+            </Needs>
           </>
         )}
       </Group>

@@ -12,6 +12,7 @@ import {
   repeatsQuery,
 } from "@/api/jobs";
 import { useFallbackInterval } from "@/api/live-hooks";
+import { useKeyHeader } from "@/api/me";
 import { CodeLine } from "@/components/CodeLine";
 import { EmptyState } from "@/components/EmptyState";
 import { ErrorState } from "@/components/ErrorState";
@@ -316,7 +317,9 @@ function Steps({ id }: { id: string }) {
 function Calls({ id }: { id: string }) {
   const { t } = useTranslation("jobs");
   const base = pageUrl(".").href.replace(/\/$/, "");
-  const curl = `curl -sS '${base}/api/v1/inference/result/${id}?wait_s=30'`;
+  const keyHeader = useKeyHeader();
+  const url = `'${base}/api/v1/inference/result/${id}?wait_s=30'`;
+  const curl = keyHeader === null ? `curl -sS ${url}` : `curl -sS ${keyHeader} ${url}`;
   const python = [
     "import satellite",
     "",

@@ -4,6 +4,7 @@ import { useState } from "react";
 import { useTranslation } from "react-i18next";
 import { useVersionAction, useVersions, type Version, type VersionAction } from "@/api/models";
 import { ErrorState } from "@/components/ErrorState";
+import { Needs } from "@/components/Needs";
 import { Panel } from "@/components/Panel";
 import { TimeAgo } from "@/components/TimeAgo";
 import { useFormat } from "@/i18n/format";
@@ -42,14 +43,16 @@ export function VersionsPanel({ name }: { name: string }) {
       title={t("versions.title")}
       actions={
         canGoBack && (
-          <Button
-            variant="default"
-            size="compact-sm"
-            loading={action.isPending && action.variables.do === "rollback"}
-            onClick={() => setAsked({ do: "rollback", version: null })}
-          >
-            {t("actions.rollback")}
-          </Button>
+          <Needs scope="admin">
+            <Button
+              variant="default"
+              size="compact-sm"
+              loading={action.isPending && action.variables.do === "rollback"}
+              onClick={() => setAsked({ do: "rollback", version: null })}
+            >
+              {t("actions.rollback")}
+            </Button>
+          </Needs>
         )
       }
     >
@@ -132,17 +135,18 @@ function VersionRow({ version, pending, onAct }: VersionRowProps) {
   const format = useFormat();
   const { version: name, created, size_bytes, loaded_in, problem } = version;
   const button = (what: RowAction) => (
-    <Button
-      key={what}
-      variant="default"
-      size="compact-xs"
-      loading={pending === what}
-      disabled={pending !== null && pending !== what}
-      aria-label={`${t(`actions.${what}`)}: ${name}`}
-      onClick={() => onAct(what)}
-    >
-      {t(`actions.${what}`)}
-    </Button>
+    <Needs key={what} scope="admin">
+      <Button
+        variant="default"
+        size="compact-xs"
+        loading={pending === what}
+        disabled={pending !== null && pending !== what}
+        aria-label={`${t(`actions.${what}`)}: ${name}`}
+        onClick={() => onAct(what)}
+      >
+        {t(`actions.${what}`)}
+      </Button>
+    </Needs>
   );
   return (
     <Table.Tr>

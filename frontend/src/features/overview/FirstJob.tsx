@@ -2,6 +2,7 @@ import { Anchor, Box } from "@mantine/core";
 import { Link } from "@tanstack/react-router";
 import { useTranslation } from "react-i18next";
 import { pageUrl } from "@/api/client";
+import { useKeyHeader } from "@/api/me";
 import { useModels } from "@/api/models";
 import { CodeLine } from "@/components/CodeLine";
 import { EmptyState } from "@/components/EmptyState";
@@ -17,9 +18,11 @@ export function FirstJob() {
   const { t } = useTranslation("overview");
   const { t: common } = useTranslation();
   const { data: models } = useModels();
+  const keyHeader = useKeyHeader();
   const example = shortest(models?.map((model) => model.example)) ?? FALLBACK;
   const command = [
     `curl -X POST ${pageUrl("api/v1/inference/submit").href}`,
+    ...(keyHeader === null ? [] : [`  ${keyHeader}`]),
     "  -H 'Content-Type: application/json'",
     `  -d '${JSON.stringify(example).replaceAll("'", "'\\''")}'`,
   ].join(" \\\n");

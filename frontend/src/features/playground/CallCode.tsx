@@ -3,6 +3,7 @@ import { useMemo } from "react";
 import { useTranslation } from "react-i18next";
 import { pageUrl } from "@/api/client";
 import type { Call, Mode } from "@/api/inference";
+import { useKeyHeader } from "@/api/me";
 import { CopyButton } from "@/components/CopyButton";
 import { Panel } from "@/components/Panel";
 import { asCurl, asPython } from "./snippets";
@@ -13,10 +14,11 @@ const SHOWN_CHARACTERS = 4000;
 /** The call that the form makes, for a shell and for Python. */
 export function CallCode({ mode, call }: { mode: Mode; call: Call }) {
   const { t } = useTranslation("playground");
+  const keyHeader = useKeyHeader();
   const codes = useMemo(() => {
     const base = pageUrl(".").href;
-    return { curl: asCurl(base, mode, call), python: asPython(base, mode, call) };
-  }, [mode, call]);
+    return { curl: asCurl(base, mode, call, keyHeader), python: asPython(base, mode, call) };
+  }, [mode, call, keyHeader]);
   return (
     <Panel title={t("code.title")} note={t("code.note")}>
       <Tabs defaultValue="curl" keepMounted={false}>

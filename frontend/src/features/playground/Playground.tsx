@@ -3,8 +3,10 @@ import { useDeferredValue, useEffect, useMemo, useRef, useState } from "react";
 import { useTranslation } from "react-i18next";
 import { ApiError } from "@/api/client";
 import { type Call, type Mode, usePredict, useSubmit } from "@/api/inference";
+import { useMay } from "@/api/me";
 import type { ModelInfo } from "@/api/models";
 import { ErrorState } from "@/components/ErrorState";
+import { Needs } from "@/components/Needs";
 import { Panel } from "@/components/Panel";
 import { SeriesChart } from "@/components/SeriesChart";
 import { asSeries } from "@/components/series";
@@ -43,6 +45,7 @@ export function Playground({ model, mode, onMode, series: kept, onSeries }: Play
   const form = useMemo(() => ({ ...typed, mode }), [typed, mode]);
   const { call, problems } = useMemo(() => readForm(model, form), [model, form]);
   const fields = useMemo(() => fieldsOf(model.config_schema), [model]);
+  const mayRun = useMay("submit");
   const predict = usePredict();
   const submit = useSubmit();
   const asked = mode === "predict" ? predict : submit;
@@ -67,7 +70,7 @@ export function Playground({ model, mode, onMode, series: kept, onSeries }: Play
 
   function run() {
     setTried(true);
-    if (problems.size > 0) return;
+    if (problems.size > 0 || !mayRun) return;
     asked.mutate(call);
   }
 
@@ -145,9 +148,15 @@ export function Playground({ model, mode, onMode, series: kept, onSeries }: Play
             </Text>
             {mode === "submit" && <JobOptions form={form} errorOf={errorOf} onChange={change} />}
             <Group gap="sm">
-              <Button type="submit" loading={asked.isPending} disabled={tried && problems.size > 0}>
-                {t(`mode.${mode}Button`)}
-              </Button>
+              <Needs scope="submit">
+                <Button
+                  type="submit"
+                  loading={asked.isPending}
+                  disabled={tried && problems.size > 0}
+                >
+                  {t(`mode.${mode}Button`)}
+                </Button>
+              </Needs>
               {tried && problems.size > 0 && (
                 <Text size="sm" c="var(--status-bad)" role="alert">
                   {t("mode.mend")}

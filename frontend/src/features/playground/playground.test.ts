@@ -119,7 +119,7 @@ const CALL = {
 };
 
 test("the shell gets the body as it is", () => {
-  const command = asCurl("http://host:8000/sub/", "predict", CALL);
+  const command = asCurl("http://host:8000/sub/", "predict", CALL, null);
   expect(command).toBe(
     "curl -sS http://host:8000/sub/api/v1/inference/predict \\\n" +
       "  -H 'Content-Type: application/json' \\\n" +
@@ -127,6 +127,8 @@ test("the shell gets the body as it is", () => {
       `"max-steps":1,"word":"a \\"b\\" \\\\ é\\n"}}'`,
   );
   expect(quoted("a b?")).toBe("'a b?'");
+  const header = '-H "Authorization: Bearer $SATELLITE_API_KEY"';
+  expect(asCurl("http://host/", "submit", CALL, header).split("\n")[1]).toBe(`  ${header} \\`);
 });
 
 test("Python gets literals, and in a dictionary what it cannot name", () => {

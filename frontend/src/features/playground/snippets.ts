@@ -1,9 +1,10 @@
 import type { Call, Mode } from "@/api/inference";
 
-/** The call for a shell. */
-export function asCurl(base: string, mode: Mode, call: Call): string {
+/** The call for a shell; `keyHeader`: see `useKeyHeader`. */
+export function asCurl(base: string, mode: Mode, call: Call, keyHeader: string | null): string {
   return [
     `curl -sS ${quoted(`${base}api/v1/inference/${mode}`)} \\`,
+    ...(keyHeader === null ? [] : [`  ${keyHeader} \\`]),
     "  -H 'Content-Type: application/json' \\",
     `  -d ${quoted(JSON.stringify(call))}`,
   ].join("\n");
