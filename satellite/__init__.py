@@ -22,12 +22,13 @@ def __getattr__(name: str) -> Any:
     raise AttributeError(f"module 'satellite' has no attribute '{name}'")
 
 
-def connect(address: str | None = None) -> ClusterClient:
-    """Connect a notebook or script to a running cluster, by Serve handles instead of HTTP.
+def connect(address: str | None = None, *, tenant: str = "default") -> ClusterClient:
+    """Connect a notebook or script to a running cluster, by Serve handles instead of HTTP, without a key.
 
     Args:
         address: the Ray cluster's address; None: the one `satellite up` runs on this machine, else Ray's own
             `auto` (RAY_ADDRESS, or the cluster this machine belongs to).
+        tenant: whose jobs are made and seen.
 
     Raises:
         Unavailable: there is no cluster, or Satellite is not deployed on it.
@@ -42,4 +43,4 @@ def connect(address: str | None = None) -> ClusterClient:
         os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
     from satellite.cluster_client import ClusterClient
 
-    return ClusterClient(address)
+    return ClusterClient(address, tenant=tenant)

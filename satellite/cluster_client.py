@@ -22,6 +22,7 @@ from satellite.client import Client
 from satellite.client.async_client import PREFIX
 from satellite.client.wire import Answer, Call, answer_error
 from satellite.errors import ModelNotFound, SatelliteError, Unavailable, WaitTimeout
+from satellite.jobs import DEFAULT_TENANT
 
 APP_NAME = "satellite"
 INGRESS = "Ingress"
@@ -36,18 +37,19 @@ class ClusterClient(Client):
     Args:
         address: the Ray cluster's address.
         app_name: the Serve application.
+        tenant: whose jobs it makes and sees; see `HandleTransport`.
 
     Raises:
         Unavailable: there is no such cluster, or Satellite is not deployed on it.
     """
 
-    def __init__(self, address: str, *, app_name: str = APP_NAME) -> None:
+    def __init__(self, address: str, *, app_name: str = APP_NAME, tenant: str = DEFAULT_TENANT) -> None:
         try:
             if not ray.is_initialized():
                 ray.init(address=address, log_to_driver=False, logging_level=logging.WARNING)
         except ConnectionError as error:
             raise Unavailable(f"no Ray cluster answers at {address}: {error}") from None
-        transport = HandleTransport(app_name)
+        transport = HandleTransport(app_name, tenant)
         super().__init__(transport=transport)
         try:
             self.run_in_loop(transport.deployments())
@@ -61,12 +63,16 @@ class ClusterClient(Client):
 class HandleTransport:
     """Calls of the API over Serve handles. In Serve's fast mode they work only inside an event loop.
 
+    They need no key: who is in the cluster could reach the database as well.
+
     Args:
         app_name: the Serve application.
+        tenant: for whom the calls are.
     """
 
-    def __init__(self, app_name: str) -> None:
+    def __init__(self, app_name: str, tenant: str = DEFAULT_TENANT) -> None:
         self._app_name = app_name
+        self._tenant = tenant
         self._handles: dict[str, Any] = {}
 
     async def deployments(self) -> list[str]:
@@ -83,14 +89,14 @@ class HandleTransport:
         if call.path == f"{PREFIX}/inference/predict":
             return await self._predict(json.loads(call.body or b"{}"))
         handle = await self._handle(INGRESS)
-        status, headers, body = await _answered(handle.call.remote(*_parts(call)))
+        status, headers, body = await _answered(handle.call.remote(*self._parts(call)))
         return Answer(status=status, headers=headers, body=body)
 
     @asynccontextmanager
     async def lines(self, call: Call) -> AsyncGenerator[AsyncGenerator[str]]:
         """The lines of an endless answer."""
         handle = (await self._handle(INGRESS)).options(stream=True)
-        response = handle.call_streaming.remote(*_parts(call))
+        response = handle.call_streaming.remote(*self._parts(call))
         try:
             status, headers = await _answered(anext(response))
             if status != 200:
@@ -127,9 +133,9 @@ class HandleTransport:
             self._handles[deployment] = serve.get_deployment_handle(deployment, self._app_name)
         return self._handles[deployment]
 
-
-def _parts(call: Call) -> tuple[str, str, list[tuple[str, str]], dict[str, str], bytes]:
-    return call.method, call.path, list(call.query), call.headers, call.body or b""
+    def _parts(self, call: Call) -> tuple[Any, ...]:
+        """As `deployments.asgi_call.call` takes them."""
+        return call.method, call.path, list(call.query), call.headers, call.body or b"", self._tenant
 
 
 async def _answered(work: Any) -> Any:

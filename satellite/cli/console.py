@@ -6,7 +6,6 @@ import json
 import sys
 from collections.abc import Generator
 from contextlib import contextmanager
-from http import HTTPStatus
 from typing import Any
 
 import typer
@@ -14,7 +13,7 @@ from pydantic import ValidationError
 from rich.console import Console
 from rich.markup import escape
 
-from satellite.errors import ConfigError, EnvironmentProblem, SatelliteError, Unreached
+from satellite.errors import ConfigError, EnvironmentProblem, SatelliteError, Unauthenticated, Unreached
 from satellite.settings import Settings
 
 # Piped into a file or a log there is no width to keep to, and nothing must be cut off.
@@ -117,8 +116,6 @@ def _tell(error: SatelliteError, *, as_json: bool) -> None:
     detail = error.detail
     if isinstance(error, Unreached):
         detail += ": start the system with `satellite up`, or say where it is with SATELLITE_URL"
-    if error.status == HTTPStatus.UNAUTHORIZED:
-        detail += ": make a key with `satellite keys create`, and give it in SATELLITE_API_KEY"
     if isinstance(error, ConfigError | EnvironmentProblem):
         lines = detail.splitlines()
     elif isinstance(error, CommandFailed):
@@ -127,6 +124,8 @@ def _tell(error: SatelliteError, *, as_json: bool) -> None:
         lines = [f"{error.title}: {detail}" if detail else error.title]
     for line in lines:
         fail(line)
+    if isinstance(error, Unauthenticated):
+        note("The commands call with the key in SATELLITE_API_KEY; `satellite keys create` makes one.")
     for entry in entries:
         # Many details already name their first error.
         if entry["detail"] not in detail:

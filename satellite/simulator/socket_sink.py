@@ -14,7 +14,7 @@ from uuid import uuid4
 
 from satellite.client.transport import bearer
 from satellite.client.wire import Json, to_error
-from satellite.errors import SatelliteError, Unavailable
+from satellite.errors import SatelliteError, Unauthenticated, Unavailable
 from satellite.simulator.readings import Reading
 from satellite.simulator.sinks import Asked, Ending
 from satellite.status import JobStatus
@@ -134,7 +134,7 @@ class _Socket:
                     self._take(json.loads(text))
             except ConnectionClosed as closed:
                 if closed.rcvd is not None and closed.rcvd.code == CLOSE_UNAUTHENTICATED:
-                    raise self._refused or to_error({"code": "unauthenticated", "status": 401}) from None
+                    raise self._refused or Unauthenticated() from None
             finally:
                 self._socket = None
             self._retried["socket_closed"] += 1

@@ -42,6 +42,11 @@ CLIENT = """
         assert client.explain(waits).parts_s["delay"] > 0
         assert client.cancel(waits).status == "cancelled"
         assert client.retry(waits).parent_id == waits.job_id
+        with satellite.connect(tenant="acme") as acme:
+            assert list(acme.jobs()) == []
+            own = acme.submit("moving_average", [1, 2, 3, 4])
+            assert [step.status for step in acme.stream(own)][-1] == "succeeded"
+            assert own.job_id not in {j.job_id for j in client.jobs()}
         for error, call in [
             (InvalidRequest, lambda: client.submit("moving_average", [1, 2, 3], job={"priorty": 1})),
             (JobFinished, lambda: client.cancel(submitted)),

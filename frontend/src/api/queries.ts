@@ -18,5 +18,6 @@ export function newQueryClient(): QueryClient {
 
 /** Whether the same request may do better a moment later. */
 function worthRepeating(error: Error): boolean {
-  return error instanceof ApiError && (error.status === 0 || error.status >= 500);
+  if (!(error instanceof ApiError)) return false;
+  return error.status === 0 || error.status === 429 || error.status >= 500;
 }
