@@ -105,12 +105,18 @@ class Visit:
 
 
 @pytest.fixture
-def visit(browser, system):
+def address(system):
+    """Where the page is; a file of tests may have another one."""
+    return system.url
+
+
+@pytest.fixture
+def visit(browser, address):
     """Makes a `Visit` in a context of its own; at the end none may have complained."""
     visits = []
     with contextlib.ExitStack() as stack:
 
-        def make(url=system.url, **options):
+        def make(url=address, **options):
             given = {"viewport": DESKTOP, "locale": "en-GB", "color_scheme": "light", **options}
             context = browser.new_context(**given)
             stack.callback(context.close)

@@ -43,6 +43,17 @@ def texts(language):
     return found
 
 
+def serious(page):
+    """What axe, which is in the page, finds in it."""
+    violations = page.evaluate("axe.run().then(({ violations }) => violations)")
+    return [
+        f"{rule['id']}: {rule['help']}: {node['target']}: {node['failureSummary']}"
+        for rule in violations
+        if rule["impact"] in ("serious", "critical")
+        for node in rule["nodes"]
+    ]
+
+
 @pytest.fixture
 def places(submit, system):
     """All places, with that of a job which has ended."""
@@ -83,13 +94,7 @@ def test_axe_finds_nothing_serious(visit, axe, places, load, picture, scheme):
         picture(page, f"{name}-{scheme}")
         if not page.evaluate("'axe' in window"):
             page.add_script_tag(path=axe)
-        violations = page.evaluate("axe.run().then(({ violations }) => violations)")
-        found += [
-            f"{place}: {rule['id']}: {rule['help']}: {node['target']}: {node['failureSummary']}"
-            for rule in violations
-            if rule["impact"] in ("serious", "critical")
-            for node in rule["nodes"]
-        ]
+        found += [f"{place}: {violation}" for violation in serious(page)]
     assert not found, "\n".join(found)
 
 
