@@ -115,6 +115,13 @@ def test_invalid_settings_are_one_line_each(monkeypatch: pytest.MonkeyPatch) -> 
     assert lines[0].startswith("SATELLITE_HTTP_PORT='many'")
 
 
+def test_an_invalid_secret_is_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SATELLITE_RAY_TOKEN", "too-short")
+    with pytest.raises(ConfigError, match=r"SATELLITE_RAY_TOKEN: .* 16") as caught:
+        load_settings()
+    assert "too-short" not in str(caught.value)
+
+
 def test_a_missing_config_file_is_told_first(paths: Paths) -> None:
     with pytest.raises(ConfigError, match="--config"):
         preflight.check_all(Settings(), paths, Path("/nowhere/serve.yaml"))

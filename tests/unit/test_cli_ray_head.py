@@ -46,6 +46,11 @@ def test_a_token_that_another_ray_left_behind_does_not_lock_us_out(
     assert head(tmp_path).environment()["RAY_AUTH_MODE"] == "disabled"
 
 
+def test_the_key_of_who_starts_it_is_not_handed_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SATELLITE_API_KEY", "sat_k1_secret")
+    assert "secret" not in "".join(head(tmp_path).environment().values())
+
+
 def test_free_ports_are_different() -> None:
     assert len(set(free_ports(50))) == 50
 
