@@ -1,11 +1,13 @@
 """An ingress that asks for keys, and keys for it."""
 
+import asyncio
 import contextlib
 from datetime import UTC, datetime
 
 from satellite.access.audit import by_user
 from satellite.access.callers import UNLIMITED, Scope
 from satellite.access.keys import ApiKey, new_key
+from satellite.errors import Unauthenticated
 
 from .conftest import serve
 
@@ -22,7 +24,7 @@ async def serve_with_keys(database_url, redis_url, **settings):
 async def make_key(
     node, *, scopes=EVERYTHING, tenant="acme", name="a test", expires_at=None, limits=UNLIMITED
 ):
-    """A key in the database; its text."""
+    """A key that the ingress knows; its text."""
     key_id, text, digest = new_key(KEY_SECRET.encode())
     key = ApiKey(
         id=key_id,
@@ -38,7 +40,12 @@ async def make_key(
     )
     audit = by_user("key.create", key_id, tenant=tenant)
     await node.service.store.keys.add(key, audit, replaces=None, overlap_s=0)
-    return text
+    # Nothing tells the ingress of it here, and it does not look for every key that it does not know.
+    while True:
+        with contextlib.suppress(Unauthenticated):
+            await node.context.access.key(text)
+            return text
+        await asyncio.sleep(0.05)
 
 
 async def revoke(node, text):
