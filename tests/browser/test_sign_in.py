@@ -17,7 +17,7 @@ from satellite.cli.embedded import EmbeddedPostgres, EmbeddedRedis
 from satellite.cli.ray_head import free_ports
 from satellite.cli.state import Paths
 from tests.integration.conftest import MODEL
-from tests.integration.keys import make_key, revoke, serve_with_keys
+from tests.integration.keyed import EVERYTHING, bearer, serve_keyed
 
 from .conftest import PHONE
 from .test_looks import SAME_IN_KOREAN, TOO_WIDE, serious, texts
@@ -38,11 +38,11 @@ class Keyed:
         self._node = self._call(self._open())
         self.url = self._node.url
 
-    def key(self, **fields):
-        return self._call(make_key(self._node, **fields))
+    def key(self, tenant, *scopes):
+        return self._call(self._node.key(tenant, *scopes))
 
     def revoke(self, key):
-        self._call(revoke(self._node, key))
+        self._call(self._node.issuer.revoke(key))
 
     def close(self):
         self._call(self._stack.aclose())
@@ -63,7 +63,7 @@ class Keyed:
             self._stack.callback(server.process.wait, 10)
             self._stack.callback(server.process.terminate)
             await asyncio.to_thread(server.wait_ready)
-        return await self._stack.enter_async_context(serve_with_keys(postgres.url, redis.url))
+        return await self._stack.enter_async_context(serve_keyed(postgres.url, redis.url))
 
     def _call(self, coroutine):
         return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result(30)
@@ -102,27 +102,26 @@ def test_a_key_opens_the_page_until_it_ends(visit, keyed, axe, picture):
         expect(page.locator("html")).to_have_attribute("data-mantine-color-scheme", scheme)
         assert serious(page) == []
 
-    key = keyed.key(name="wall screen")
+    key = keyed.key("acme", *EVERYTHING)
     sign_in(page, key)
     one.live()
     expect(page.get_by_role("heading", name="Jobs", level=1)).to_be_visible()
     assert "succeeded" in page.url
-    headers = {"Authorization": f"Bearer {key}"}
     body = {"model_name": MODEL, "data": [1, 2, 3, 4]}
-    answer = httpx.post(f"{keyed.url}/api/v1/inference/submit", json=body, headers=headers)
+    answer = httpx.post(f"{keyed.url}/api/v1/inference/submit", json=body, headers=bearer(key))
     row = page.get_by_role("row").filter(has=page.locator(f'a[title="{answer.json()["job_id"]}"]'))
     expect(row).to_contain_text("succeeded")
     page.reload()  # the key is kept for as long as the tab is open
     one.live()
-    expect(page.get_by_role("button", name="API key: wall screen · acme")).to_be_visible()
+    expect(page.get_by_role("button", name="API key: a key of acme · acme")).to_be_visible()
 
     keyed.revoke(key)
     expect(page.get_by_role("alert")).to_contain_text("revoked", timeout=NOTICED_MS)
-    sign_in(page, keyed.key(tenant="b"))
+    sign_in(page, keyed.key("b"))
     one.live()
     expect(page.get_by_role("heading", name="Jobs", level=1)).to_be_visible()
     expect(row).not_to_be_visible()  # another tenant's
-    page.get_by_role("button", name="API key: a test · b").click()
+    page.get_by_role("button", name="API key: a key of b · b").click()
     page.get_by_role("menuitem", name="Sign out").click()
     expect(page.get_by_label("API key")).to_be_visible()
     assert key not in "".join(one.requests)
@@ -133,7 +132,7 @@ def test_what_a_key_does_not_allow_is_said(visit, keyed, axe):
     one.expected = REFUSED
     page = one.page
     page.goto(f"{one.url}/#/playground")
-    sign_in(page, keyed.key(name="reader", scopes=[Scope.READ]))
+    sign_in(page, keyed.key("acme", Scope.READ))
     predict = page.get_by_role("button", name="Predict", exact=True)
     predict.hover()
     expect(page.get_by_role("tooltip")).to_contain_text("lacks the scope submit")
@@ -156,9 +155,9 @@ def test_on_a_phone_in_korean(visit, keyed):
     expect(page.get_by_role("heading", name="로그인")).to_be_visible()
     lines = {line.strip() for line in page.locator("body").inner_text().splitlines()}
     assert (page.evaluate(TOO_WIDE), lines & english) == (0, set())
-    page.get_by_label("API 키", exact=True).fill(keyed.key())
+    page.get_by_label("API 키", exact=True).fill(keyed.key("acme"))
     page.get_by_role("button", name="로그인", exact=True).click()
     one.live()
-    page.get_by_role("button", name=re.compile("^API 키: a test")).click()
+    page.get_by_role("button", name=re.compile("^API 키: a key of acme")).click()
     expect(page.get_by_role("menuitem", name="로그아웃")).to_be_visible()
     assert page.evaluate(TOO_WIDE) == 0

@@ -8,13 +8,13 @@ import sys
 import pytest
 
 from satellite import AsyncClient
-from satellite.access.callers import Limits, Scope
+from satellite.access.callers import Scope
 from satellite.cli import simulate as command
 from satellite.errors import Forbidden, JobNotFound, RateLimited, Unauthenticated
 from satellite.settings import Settings
 
 from .conftest import MODEL
-from .keys import make_key, revoke, serve_with_keys
+from .keyed import serve_keyed
 from .test_simulator import options
 
 DATA = [1.0, 2.0, 3.0, 4.0]
@@ -22,16 +22,16 @@ DATA = [1.0, 2.0, 3.0, 4.0]
 
 @pytest.fixture
 async def node(database_url, redis):
-    async with serve_with_keys(database_url, redis.url) as node:
+    async with serve_keyed(database_url, redis.url) as node:
         yield node
 
 
 async def test_the_client_calls_with_its_key(node, monkeypatch):
-    key = await make_key(node)
+    key = await node.key()
     monkeypatch.setenv("SATELLITE_API_KEY", key)
     async with (
         AsyncClient(node.url) as client,
-        AsyncClient(node.url, api_key=await make_key(node, tenant="b")) as b,
+        AsyncClient(node.url, api_key=await node.key("b")) as b,
     ):
         job = await client.submit(MODEL, DATA)
         assert [event.status async for event in client.stream(job)][-1] == "succeeded"
@@ -45,11 +45,11 @@ async def test_the_client_calls_with_its_key(node, monkeypatch):
 
 
 async def test_what_a_key_may_not_is_not_tried_again(node):
-    key = await make_key(node, scopes=[Scope.READ])
+    key = await node.key("acme", Scope.READ)
     async with AsyncClient(node.url, api_key=key, timeout_s=5) as client:
         with pytest.raises(Forbidden, match="submit") as refused:
             await client.submit(MODEL, DATA)
-        await revoke(node, key)
+        await node.issuer.revoke(key)
         with pytest.raises(Unauthenticated, match="revoked") as ended:
             while True:  # an ingress is told of it a moment later
                 await client.models()
@@ -58,7 +58,7 @@ async def test_what_a_key_may_not_is_not_tried_again(node):
 
 
 async def test_a_limited_key_is_waited_for(node):
-    key = await make_key(node, limits=Limits(requests_per_s=2, burst=1))
+    key = await node.key(requests_per_s=2, burst=1)
     async with AsyncClient(node.url, api_key=key, timeout_s=20) as client:
         began = asyncio.get_running_loop().time()
         for _ in range(3):
@@ -73,20 +73,20 @@ async def test_a_limited_key_is_waited_for(node):
 
 @pytest.mark.parametrize("to", ["submit", "predict", "batch", "ws"])
 async def test_simulated_readings_go_in_with_a_key(node, to):
-    settings = Settings(url=node.url, api_key=await make_key(node))
+    settings = Settings(url=node.url, api_key=await node.key())
     summary, _ = await command.run(settings, options(to=command.To(to), count=10))
     assert summary.as_dict()["ended"] == {"succeeded": 10}
 
 
 async def test_a_socket_whose_key_was_revoked_is_not_opened_again(node):
-    key = await make_key(node)
+    key = await node.key()
     settings = Settings(url=node.url, api_key=key)
     sending = asyncio.create_task(
         command.run(settings, options(to=command.To.WEBSOCKET, count=400, rate="100", drain_s=5))
     )
     while len(node.replica.inputs) < 10:
         await asyncio.sleep(0.01)
-    await revoke(node, key)
+    await node.issuer.revoke(key)
     summary, _ = await sending
     found = summary.as_dict()
     assert found["rejected"]["unauthenticated"] > 100, found
@@ -112,7 +112,7 @@ async def test_commands_say_what_to_do_without_a_key(node, tmp_path):
     code, told, errors = await run("models", **where)
     assert (code, told) == (1, "")
     assert "SATELLITE_API_KEY" in errors and "satellite keys create" in errors
-    key = await make_key(node)
+    key = await node.key()
     code, told, errors = await run("models", "--json", SATELLITE_API_KEY=key, **where)
     assert (code, [model["name"] for model in json.loads(told)], errors) == (0, [MODEL], "")
 

@@ -9,12 +9,12 @@ import websockets
 from tests.nginx import Nginx
 
 from .conftest import free_port
-from .keys import make_key, serve_with_keys
+from .keyed import bearer, serve_keyed
 
 
 @pytest.fixture
 async def node(database_url, redis):
-    async with serve_with_keys(database_url, redis.url) as node:
+    async with serve_keyed(database_url, redis.url) as node:
         yield node
 
 
@@ -22,7 +22,7 @@ async def test_keys_go_through_and_tickets_into_no_log(node, tmp_path):
     # The second node is down: what nginx says of that in its error log holds the address that was asked for.
     upstreams = f"server {node.url.removeprefix('http://')}; server 127.0.0.1:{free_port()} max_fails=0;"
     nginx = Nginx(tmp_path, upstreams)
-    authorization = {"Authorization": f"Bearer {await make_key(node)}"}
+    authorization = bearer(await node.key("acme"))
     tickets = []
     try:
         async with httpx.AsyncClient(base_url=nginx.url, headers=authorization) as http:
