@@ -143,6 +143,9 @@ def test_what_a_key_does_not_allow_is_said(visit, keyed, axe):
     page.get_by_role("link", name="Overview").click()
     one.live()
     expect(page.get_by_role("region", name="Models").get_by_role("button", name=MODEL)).to_be_visible()
+    # The machines are not shown to it, which is no reason to say that there are none.
+    expect(page.get_by_role("heading", name="Requests per batch")).to_be_visible()
+    expect(page.get_by_role("heading", name="Cluster")).not_to_be_visible()
     assert [url for url in one.requests if url.endswith("/predict")] == []
 
 

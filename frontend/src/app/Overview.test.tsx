@@ -5,7 +5,7 @@ import type { Schemas } from "@/api/client";
 import { LiveSocket, type Socket } from "@/api/live";
 import { newQueryClient } from "@/api/queries";
 import { newI18n } from "@/i18n/setup";
-import { silentSocket } from "@/test/render";
+import { keysOff, silentSocket } from "@/test/render";
 import { App } from "./App";
 import { newRouter } from "./router";
 
@@ -75,9 +75,10 @@ function serve(first: Schemas["ModelHistory"]) {
   };
   const example = { model_name: "second", data: [1, 2] };
   const models = { models: [{ name: "first", batching: { max_batch_size: 8 }, example }] };
-  vi.stubGlobal("fetch", async (request: Request) =>
-    Response.json(request.url.endsWith("/overview") ? overview : models),
-  );
+  vi.stubGlobal("fetch", async (request: Request) => {
+    if (request.url.endsWith("/me")) return Response.json(keysOff);
+    return Response.json(request.url.endsWith("/overview") ? overview : models);
+  });
 }
 
 async function open() {

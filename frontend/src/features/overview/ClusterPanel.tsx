@@ -1,5 +1,6 @@
 import { Group, Table, Text } from "@mantine/core";
 import { useTranslation } from "react-i18next";
+import { useMay } from "@/api/me";
 import type { ClusterInfo } from "@/api/overview";
 import { EmptyState } from "@/components/EmptyState";
 import { Panel } from "@/components/Panel";
@@ -15,8 +16,9 @@ interface ClusterPanelProps {
   model: string | undefined;
 }
 
-/** The machines, and what runs on them. */
+/** The machines, and what runs on them, for those to whom the API shows them. */
 export function ClusterPanel({ cluster, model }: ClusterPanelProps) {
+  if (!useMay("admin")) return null;
   return (
     <>
       <Nodes cluster={cluster} />
