@@ -147,7 +147,7 @@ def ended_attempt(
 
 
 def storable(text: str) -> str:
-    """A text from a model in a form that JSON and PostgreSQL can hold, and no longer than anybody reads."""
+    """A text of others in a form that JSON and PostgreSQL can hold, and no longer than anybody reads."""
     return text[:MAX_DETAIL].encode("utf-8", "replace").decode().replace("\x00", "")
 
 

@@ -12,6 +12,7 @@ from datetime import datetime
 from typing import Any
 
 from satellite.access.callers import Caller
+from satellite.jobs import storable
 
 logger = logging.getLogger(__name__)
 
@@ -61,7 +62,7 @@ def by_caller(
     """A line about a call."""
     return AuditEntry(
         action=action,
-        target=target,
+        target=storable(target),  # part of it may be what the caller wrote
         actor=caller.key_id or "keys-off",
         tenant=caller.tenant,
         request_id=request_id,

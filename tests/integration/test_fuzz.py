@@ -151,6 +151,7 @@ async def test_any_replay(shared, body):
     version=TEXT,
     method=st.sampled_from(["POST", "DELETE"]),
 )
+@example(body={}, version="\0", method="POST")
 async def test_any_version(shared, body, version, method):
     await post(shared, f"{MODELS}/default", body, 409)
     if version not in ("", ".", ".."):
