@@ -48,7 +48,7 @@ class Turns:
 
 
 class Pace:
-    """A rate that is kept by waiting: what comes faster waits.
+    """A rate, and how far behind it is what was spent.
 
     Args:
         per_s: how much a second.
@@ -60,13 +60,25 @@ class Pace:
         self._left = burst
         self._at_s = time.monotonic()
 
+    def spend(self, cost: float) -> None:
+        """Count something that was done; what costs less than nothing is given back."""
+        self._left = min(self._burst, self._now() - cost)
+
+    def behind_s(self) -> float:
+        """In how many seconds more may be spent."""
+        return max(0.0, -self._now() / self._per_s)
+
     async def take(self, cost: float) -> None:
-        """Go on once there is enough; one that costs more than the burst waits for that long."""
+        """Count something, and go on once the rate has caught up."""
+        self.spend(cost)
+        if (behind_s := self.behind_s()) > 0:
+            await asyncio.sleep(behind_s)
+
+    def _now(self) -> float:
         now_s = time.monotonic()
-        self._left = min(self._burst, self._left + (now_s - self._at_s) * self._per_s) - cost
+        self._left = min(self._burst, self._left + (now_s - self._at_s) * self._per_s)
         self._at_s = now_s
-        if self._left < 0:
-            await asyncio.sleep(-self._left / self._per_s)
+        return self._left
 
 
 class Background:

@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 from websockets.frames import Frame, Opcode
 
 MB = 2**20
+PAUSE_S = 0.02  # how many requests there are in a second is another matter: keys have limits for that
 PREDICT = "/api/v1/inference/predict"
 UNKNOWN = "00000000-0000-7000-8000-000000000000"
 
@@ -108,7 +109,7 @@ async def endless(stream: Stream) -> None:
 
 
 def repeating(request: bytes) -> Callable[[Stream], Awaitable[None]]:
-    """The same request again and again, each when the one before was answered."""
+    """The same request again and again, each a little after the one before was answered."""
 
     async def attack(stream: Stream) -> None:
         while True:
@@ -116,6 +117,7 @@ def repeating(request: bytes) -> Callable[[Stream], Awaitable[None]]:
             answer = await stream[0].readuntil(b"\r\n\r\n")
             lengths = [line for line in answer.lower().split(b"\r\n") if line.startswith(b"content-length")]
             await stream[0].readexactly(int(lengths[0].partition(b":")[2]) if lengths else 0)
+            await asyncio.sleep(PAUSE_S)
 
     return attack
 

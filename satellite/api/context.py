@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -15,6 +16,7 @@ from satellite.errors import SatelliteError, Unauthenticated
 from satellite.overview import Overview
 from satellite.service import Service
 from satellite.settings import Settings
+from satellite.tasks import Pace
 from satellite.watching import Watching
 from satellite.webhooks.control import WebhookControl
 
@@ -105,6 +107,8 @@ class Load:
 
     bodies_bytes: int = 0  # of requests that came in more than one piece
     sockets: int = 0
+    decompressing: asyncio.Lock = field(default_factory=asyncio.Lock)  # one at a time: a processor is left
+    refused: dict[str, Pace] = field(default_factory=dict[str, Pace])  # see `reading.Held`, by tenant
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,7 +14,8 @@ from starlette.exceptions import HTTPException
 from starlette.requests import HTTPConnection
 from starlette.responses import Response
 
-from satellite.errors import InvalidRequest, MethodNotAllowed, NotFound, SatelliteError
+from satellite.api.reading import HELD
+from satellite.errors import BadRequest, InvalidRequest, MethodNotAllowed, NotFound, SatelliteError
 
 logger = logging.getLogger(__name__)
 
@@ -69,6 +70,8 @@ def install(app: FastAPI) -> None:
 
 def answer_error(request: Request, error: SatelliteError) -> Response:
     """The HTTP answer for an error; one that is not the caller's fault is logged."""
+    if isinstance(error, BadRequest | NotFound) and (held := request.scope.get(HELD)) is not None:
+        held.refuse()
     if error.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
         logger.warning(
             "%s", error, extra={"action": error.code, "request_id": request.scope.get("request_id")}

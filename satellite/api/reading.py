@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import math
+import time
 import zlib
 from collections.abc import Coroutine
 from typing import Any
 
 from starlette.requests import Request
 
-from satellite.api.context import ApiContext, Load
+from satellite.api.context import ApiContext, Load, caller_of
 from satellite.errors import (
     BodyTimeout,
     BodyTooLarge,
@@ -19,25 +21,39 @@ from satellite.errors import (
     UnsupportedEncoding,
     UnsupportedMediaType,
 )
+from satellite.tasks import Pace
 
 # Where the scope has what the body of a request takes; given back when the request ends (`middleware.py`).
 HELD = "satellite.held"
+# From this size on it matters how long a body takes; the seconds that a sender may take with refused ones:
+# at once, and then in each second.
+LARGE_BYTES = 128 * 1024
+REFUSED_S, REFUSED_PER_S = 1.0, 0.01
+READ_S_PER_BYTE = 2e-9
 _EITHER = 47  # what zlib calls window bits: gzip, or the zlib stream that HTTP calls deflate
 _ENCODINGS = ("gzip", "deflate")
 
 
 class Held:
-    """The part of an ingress's memory that the body of one request takes.
+    """What the body of one request takes of an ingress: memory, and time in which nobody else is served.
+
+    Whoever sends large bodies that are no requests, again and again, is soon let do so for a hundredth of the
+    time; the others hardly feel it. What they send in good order is not counted.
 
     Args:
         load: where it is added up.
         limit_bytes: what all of them may take.
+        tenant: who sends it.
     """
 
-    def __init__(self, load: Load, limit_bytes: int) -> None:
+    def __init__(self, load: Load, limit_bytes: int, tenant: str) -> None:
         self._load = load
         self._limit_bytes = limit_bytes
-        self._bytes = 0
+        self._tenant = tenant
+        self._bytes = 0  # of it that are held
+        self._size = 0  # of what came, and of what it was decompressed to
+        self._began_s: float | None = None
+        self._took_s = 0.0
 
     def add(self, count: int) -> None:
         """Take more of it.
@@ -53,6 +69,45 @@ class Held:
             )
         self._load.bodies_bytes += count
         self._bytes += count
+        self._size += count
+        if self._size >= LARGE_BYTES:
+            self.must_be_welcome()
+
+    def must_be_welcome(self) -> None:
+        """Whether large bodies of this sender are read at the moment.
+
+        Raises:
+            Busy: too many of them were no requests.
+        """
+        refused = self._load.refused.get(self._tenant)
+        if refused is not None and (behind_s := refused.behind_s()) > 0:
+            raise Busy(
+                f"large bodies of yours were no requests: no further ones for {behind_s:.1f} s",
+                retry_after_s=math.ceil(behind_s),
+            )
+
+    def is_whole(self) -> None:
+        """From now on it is parsed and checked, until the loop has its next turn."""
+        self._began_s = time.thread_time()
+        asyncio.get_running_loop().call_soon(self._is_checked)
+
+    def _is_checked(self) -> None:
+        if self._began_s is not None:
+            self._took_s += time.thread_time() - self._began_s
+            self._began_s = None
+
+    def took(self, count: int, seconds: float) -> None:
+        """It was decompressed to so many bytes, which are not held any more."""
+        self._size += count
+        self._took_s += seconds
+
+    def refuse(self) -> None:
+        """It was no request."""
+        self._is_checked()
+        if self._size >= LARGE_BYTES:
+            refused = self._load.refused.setdefault(self._tenant, Pace(per_s=REFUSED_PER_S, burst=REFUSED_S))
+            refused.spend(self._took_s + self._size * READ_S_PER_BYTE)
+            self._size = 0
 
     def release(self) -> None:
         """The request has ended."""
@@ -88,14 +143,25 @@ async def read_body(
         _require_json(headers)
     encoding = headers.get(b"content-encoding")
     length = headers.get(b"content-length", b"")
-    if length.isdigit() and int(length[:20]) > max_bytes:
-        raise _too_large(max_bytes)
+    if length.isdigit() and int(length[:20]) >= LARGE_BYTES:
+        if int(length[:20]) > max_bytes:
+            raise _too_large(max_bytes)
+        _held(request, context).must_be_welcome()
     body = await _in_time(_read(request, context, max_bytes), settings.body_timeout_s)
     if encoding is None:
         return body
-    # In a thread: zlib lets go of the interpreter meanwhile.
-    plain = await asyncio.to_thread(decompress, body, encoding.decode("latin-1"), max_bytes)
-    _held(request, context).add(len(plain))
+    held = _held(request, context)
+    async with context.load.decompressing:
+        held.must_be_welcome()
+        began_s = time.monotonic()
+        try:
+            # In a thread: zlib lets go of the interpreter meanwhile.
+            plain = await asyncio.to_thread(decompress, body, encoding.decode("latin-1"), max_bytes)
+        except BodyTooLarge:
+            held.took(max_bytes, time.monotonic() - began_s)
+            raise
+    held.add(len(plain))
+    held.is_whole()
     return plain
 
 
@@ -140,7 +206,9 @@ async def _read(request: Request, context: ApiContext, max_bytes: int) -> bytes:
         _held(request, context).add(len(chunk))
         chunks.append(chunk)
         if not more:
-            return b"".join(chunks)
+            body = b"".join(chunks)
+            _held(request, context).is_whole()
+            return body
 
 
 def headers_of(request: Request) -> dict[bytes, bytes]:
@@ -161,7 +229,8 @@ def _held(request: Request, context: ApiContext) -> Held:
     scope: Any = request.scope
     held: Held | None = scope.get(HELD)
     if held is None:
-        held = scope[HELD] = Held(context.load, context.settings.max_bodies_bytes)
+        caller = caller_of(request)
+        held = scope[HELD] = Held(context.load, context.settings.max_bodies_bytes, caller.tenant)
     return held
 
 

@@ -25,11 +25,15 @@ MAX_PIPELINED = 100
 # For the first request of a connection, the head of each, and the rest of a body that was answered already.
 HEAD_TIMEOUT_S = 15.0
 
+# Of a body that was answered before it was whole: a caller who sends a little too much still reads why.
+MAX_THROWN_AWAY_BYTES = 16 * 1024 * 1024
+
 MAX_FRAGMENTS = 1000  # of one message: each costs ten times its bytes, and more
 MAX_PARTIAL_BYTES = 64 * 1024 * 1024  # of messages that have not come whole, over all sockets
-# What a socket sends is handed on in pieces that take about this long, so that others have their turn.
+# What a socket sends is handed on in pieces that take about this long, so that others have their turn. While
+# it sends more than that, it waits its turn among all that do, and the others have so many times as long.
 TURN_S = 0.001
-REST = 4  # how many times as long the others have
+REST = 9
 MIN_PIECE_BYTES, MAX_PIECE_BYTES = 512, 64 * 1024
 
 CLOSE_TOO_BIG = 1009
@@ -53,7 +57,7 @@ class BoundedHttp(HttpToolsProtocol):
 
     _in_head = _in_body = False
     _heads = 0
-    _head_bytes = 0
+    _head_bytes = _thrown_away = 0
     _patience: TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # pyright: ignore[reportIncompatibleMethodOverride]
@@ -88,6 +92,7 @@ class BoundedHttp(HttpToolsProtocol):
         """The head is whole."""
         self._stop_waiting()
         self._in_head, self._in_body = False, True
+        self._thrown_away = 0
         self._heads += 1
         if len(self.headers) > MAX_HEADERS or len(self.pipeline) >= MAX_PIPELINED:
             raise ValueError("too many headers, or requests")  # for the parser, which calls the next method
@@ -105,6 +110,15 @@ class BoundedHttp(HttpToolsProtocol):
         self._stop_waiting()
         self._in_body = False
         super().on_message_complete()
+
+    def on_body(self, body: bytes) -> None:
+        """A part of the body."""
+        super().on_body(body)
+        cycle: Any = self.cycle  # None while the first request asks for a WebSocket
+        if cycle is not None and cycle.response_complete:
+            self._thrown_away += len(body)
+            if self._thrown_away > MAX_THROWN_AWAY_BYTES:
+                self.transport.abort()
 
     def on_response_complete(self) -> None:
         """The answer is sent; what is left of the body is thrown away, but not for ever."""
@@ -130,7 +144,8 @@ class BoundedHttp(HttpToolsProtocol):
 class BoundedSocket(WebSocketsSansIOProtocol):
     """A WebSocket that takes its turn, and reads no more than is taken from it and by its peer."""
 
-    _partial_of_all = 0  # of the class
+    _partial_of_all = 0  # of the class, as the next
+    _next_turn_s = 0.0
     _partial = 0
     _fragments = 0
     _unread = b""
@@ -205,7 +220,9 @@ class BoundedSocket(WebSocketsSansIOProtocol):
                 return
             if took_s > TURN_S:
                 self._piece_bytes = max(self._piece_bytes // 2, MIN_PIECE_BYTES)
-                self._rest = self.loop.call_later(REST * took_s, self._rested)
+                now_s = time.monotonic()
+                next_s = BoundedSocket._next_turn_s = max(BoundedSocket._next_turn_s, now_s) + REST * took_s
+                self._rest = self.loop.call_later(next_s - now_s, self._rested)
                 break
             self._piece_bytes = min(self._piece_bytes * 2, MAX_PIECE_BYTES)
         if self.transport.is_closing():

@@ -56,8 +56,9 @@ router = APIRouter()
 
 MAX_UNSENT = 1000
 MAX_UNSENT_BYTES = 16 * 1024 * 1024  # of it; or one message, however large
-# What is read of a peer; one that sends more is not read for a while. A large message counts as several.
-MESSAGES_PER_S = 2000
+# What is read of a peer; one that sends more is not read for a while. A large message counts as several, a
+# job that was accepted as none.
+MESSAGES_PER_S, MESSAGES_AT_ONCE = 500, 1000
 MESSAGE_BYTES = 2048
 SUBSCRIBE_COST = 5  # it asks PostgreSQL
 MAX_ECHO_BYTES = 64 * 1024
@@ -119,7 +120,7 @@ class _Session:
         self._service = context.service
         self._unsent: asyncio.Queue[bytes] = asyncio.Queue(MAX_UNSENT)
         self._unsent_bytes = 0
-        self._pace = Pace(per_s=MESSAGES_PER_S, burst=MESSAGES_PER_S)
+        self._pace = Pace(per_s=MESSAGES_PER_S, burst=MESSAGES_AT_ONCE)
         self._handling = asyncio.Lock()  # held while a message of the peer is dealt with
         self._watching: dict[str, asyncio.Task[None]] = {}
         self._fatal: asyncio.Future[tuple[SatelliteError, int]] = asyncio.get_running_loop().create_future()
@@ -189,7 +190,7 @@ class _Session:
                     fields = cast("dict[str, Any]", request)
                     ref = _echoed("ref", fields.pop("ref", None))
                     async with self._handling:
-                        await self._handle(fields, ref)
+                        await self._handle(fields, ref, len(text))
                 except SatelliteError as error:
                     self._put({**self._problem(error), "ref": ref})
 
@@ -223,7 +224,7 @@ class _Session:
         scopes = [scope for scope in Scope if scope in caller.scopes]
         self._put({"type": "authenticated", "tenant": caller.tenant, "scopes": scopes, "ref": ref})
 
-    async def _handle(self, fields: dict[str, Any], ref: Any) -> None:
+    async def _handle(self, fields: dict[str, Any], ref: Any, size: int) -> None:
         caller = self._caller
         if caller is None:
             match fields:
@@ -248,6 +249,7 @@ class _Session:
             case {"submit": body} if len(fields) == 1:
                 check_scopes(caller, {Scope.SUBMIT})
                 submitted = await self._service.submit(parse_item(body), caller)
+                self._pace.spend(-1 - size // MESSAGE_BYTES)
                 answer = {**accepted_body(submitted), "replayed": submitted.replayed}
                 self._put({"type": "accepted", **answer, "ref": ref})
                 self._subscribe({"job_id": str(submitted.job.job_id)}, caller)
