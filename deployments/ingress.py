@@ -171,7 +171,7 @@ class Ingress:
         """What the backlog of each model asks for, see `deployments/autoscaling.py`; called by Serve."""
         return {
             BACKLOG + name: wanted_by_backlog(
-                len(queue) + queue.elsewhere,
+                len(queue) + queue.elsewhere.total,
                 queue.oldest_wait_s() or 0.0,
                 replicas=queue.replicas,
                 batch_size=queue.batching.max_batch_size,

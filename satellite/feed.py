@@ -1,7 +1,9 @@
 """Brings jobs that wait in the database to this ingress, the most pressing first, as it has room for them.
 
-A job waits there if it is delayed, if the ingress that took it held enough already, or if the one that held
-it stopped or was lost.
+A job waits there if it is delayed, if the ingress that took it held enough already, or if the one that
+held it stopped or was lost. Of what there is room for each tenant has an equal part. If what others
+hold here leaves no room, a tenant that holds less than its part still gets what is missing
+(`fairness.py`).
 """
 
 from __future__ import annotations
@@ -9,12 +11,15 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+from collections import Counter
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from uuid import UUID
 
 from satellite.dispatch import ModelQueue
 from satellite.errors import StoreUnavailable
+from satellite.fairness import part_of
+from satellite.jobs import Job
 from satellite.store import Store, StoredJob
 from satellite.tasks import stop
 
@@ -50,16 +55,17 @@ class Feed:
         self._max_held = max_held
         self._owner = owner
         self._adopt = adopt
-        # Models of which more waits in the database than was claimed: what comes new must queue up behind it.
-        self._backlog: set[str] = set()
+        # Of a model, the tenants of whom more waits in the database than was claimed: what comes new of
+        # them must queue up behind it.
+        self._backlog: dict[str, set[str]] = {name: set() for name in queues}
         self._awake = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         for name, queue in queues.items():
             queue.on_room = lambda name=name: self._has_room(name)
 
-    def has_backlog(self, model_name: str) -> bool:
-        """Whether jobs of this model wait in the database, so that new ones must as well."""
-        return model_name in self._backlog
+    def has_backlog(self, model_name: str, tenant: str) -> bool:
+        """Whether a tenant's jobs of this model wait in the database, so that new ones must as well."""
+        return tenant in self._backlog[model_name]
 
     def start(self) -> None:
         """Begin to claim."""
@@ -69,14 +75,14 @@ class Feed:
         """Claim no more."""
         await stop(self._task)
 
-    def expect(self, model_name: str, run_at: datetime) -> None:
-        """A job was left in the database, to be run at this moment, or as soon as there is room."""
-        delay_s = (run_at - datetime.now(UTC)).total_seconds()
+    def expect(self, job: Job) -> None:
+        """This job was left in the database, to be run at its time, or as soon as there is room."""
+        delay_s = ((job.run_at or job.created_at) - datetime.now(UTC)).total_seconds()
         if delay_s > 0:
             # Should this process be gone by then, the others look now and then.
             asyncio.get_running_loop().call_later(delay_s + 0.001, self._awake.set)
         else:
-            self._backlog.add(model_name)
+            self._backlog[job.model_name].add(job.tenant)
             self._awake.set()
 
     def wake(self, _model_name: str = "") -> None:
@@ -84,13 +90,18 @@ class Feed:
         self._awake.set()
 
     def _has_room(self, model_name: str) -> None:
-        if model_name in self._backlog and self._room(self._queues[model_name]):
+        if self._backlog[model_name] and _room(self._max_held, len(self._queues[model_name])):
             self._awake.set()
 
-    def _room(self, queue: ModelQueue) -> int:
-        """How many jobs to take in: none until half the room is free, so that claims are few and large."""
-        free = self._max_held - len(queue)
-        return min(free, CLAIM_AT_A_TIME) if free >= min(self._max_held // 2, CLAIM_AT_A_TIME) else 0
+    def _wanted(self, model_name: str) -> tuple[int, set[str]]:
+        """How many jobs of a model to take in now, and the tenants of whom none are taken."""
+        queue = self._queues[model_name]
+        if room := _room(self._max_held, len(queue)):
+            return room, set()
+        late = self._backlog[model_name].union(queue.backlog)
+        part = part_of(self._max_held, late, queue.held)
+        rooms = {tenant: room for tenant in late if (room := _room(part, queue.held[tenant]))}
+        return min(sum(rooms.values()), CLAIM_AT_A_TIME), {*queue.held} - {*rooms}
 
     async def _keep(self) -> None:
         while True:
@@ -110,18 +121,30 @@ class Feed:
     async def claim(self) -> bool:
         """Take in what there is room for. Returns whether there may be more, and room for it."""
         owner = self._owner()
-        most = {name: room for name, queue in self._queues.items() if (room := self._room(queue))}
-        if owner is None or not most:
+        wanted = {name: found for name in self._queues if (found := self._wanted(name))[0]}
+        if owner is None or not wanted:
             return False
-        claimed, more = await self._store.claim(owner, most)
-        counts = dict.fromkeys(most, 0)
+        claimed, more = await self._store.claim(
+            owner,
+            {name: most for name, (most, _) in wanted.items()},
+            without=[(name, tenant) for name, (_, without) in wanted.items() for tenant in without],
+        )
+        counts = {name: Counter[str]() for name in wanted}
         for stored in claimed:
-            counts[stored.job.model_name] += 1
+            counts[stored.job.model_name][stored.job.tenant] += 1
             self._adopt(stored)
-        for name, count in counts.items():
-            queue = self._queues[name]
-            queue.elsewhere = max(0, queue.elsewhere - count)
-            queue.backlog = max(0, queue.backlog - count)
-        full = {name for name, _ in more}
-        self._backlog = (self._backlog - set(counts)) | full
-        return any(self._room(self._queues[name]) for name in full)
+        for name, (most, without) in wanted.items():
+            queue, backlog = self._queues[name], self._backlog[name]
+            for tenant, count in counts[name].items():
+                queue.elsewhere.add(tenant, -count)
+                queue.backlog.add(tenant, -count)
+            # If each place went to another tenant, there may have been too few: who got none is where it was.
+            unknown = backlog - {*counts[name]} if len(counts[name]) >= most else backlog & without
+            self._backlog[name] = unknown | {tenant for model_name, tenant in more if model_name == name}
+        return any(self._wanted(name)[0] for name in {name for name, _ in more})
+
+
+def _room(limit: int, held: int) -> int:
+    """How many jobs to take in: none until half the limit is free, so that claims are few and large."""
+    free = limit - held
+    return min(free, CLAIM_AT_A_TIME) if free >= min(limit // 2, CLAIM_AT_A_TIME) else 0

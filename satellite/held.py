@@ -20,7 +20,7 @@ import orjson
 from satellite.batching import FlushReason, Outcome
 from satellite.catalog import Catalog
 from satellite.discreet import discreet
-from satellite.dispatch import Batch, ModelQueue
+from satellite.dispatch import ModelQueue
 from satellite.errors import (
     Cancelled,
     DeadlinePassed,
@@ -32,8 +32,10 @@ from satellite.errors import (
     VersionFailed,
 )
 from satellite.events import EventHub
+from satellite.fairness import Tally
 from satellite.groupcommit import GroupCommit, as_it_is
 from satellite.jobs import Job, JobStatus, Step, ended_attempt, past_attempts, storable
+from satellite.lanes import Batch
 from satellite.metrics import Metrics
 from satellite.recent import RecentJobs
 from satellite.requests import JobRequest
@@ -89,6 +91,9 @@ class HeldJobs:
         metrics: where it is counted.
         lane: the version that the queue is told, of a model and the version that a job asks for.
         recent_s: how long an ended job is answered from memory, at most.
+
+    Attributes:
+        size_bytes: of the inputs of all that is held, by tenant.
     """
 
     def __init__(
@@ -103,7 +108,7 @@ class HeldJobs:
         lane: Callable[[str, str | None], str | None],
         recent_s: float,
     ) -> None:
-        self.size_bytes = 0
+        self.size_bytes = Tally()
         self._owner = owner
         self._catalog = catalog
         self._queues = queues
@@ -453,12 +458,12 @@ class HeldJobs:
     def _add(self, request: JobRequest) -> None:
         before = self._requests.get(request.job.job_id)
         self._requests[request.job.job_id] = request
-        self.size_bytes += request.size_bytes - (before.size_bytes if before else 0)
+        self.size_bytes.add(request.tenant, request.size_bytes - (before.size_bytes if before else 0))
 
     def _forget(self, request: JobRequest) -> None:
         if self._requests.get(request.job.job_id) is request:
             del self._requests[request.job.job_id]
-            self.size_bytes -= request.size_bytes
+            self.size_bytes.add(request.tenant, -request.size_bytes)
 
 
 def error_json(error: SatelliteError) -> bytes:

@@ -306,12 +306,12 @@ class Overview:
     def _look(self, name: str, queue: ModelQueue, counts: Counts | None) -> Seen:
         waited_s = queue.oldest_wait_s()
         since = [] if waited_s is None else [self._clock() - waited_s]
-        if queue.backlog and queue.backlog_since_s is not None:
+        if queue.backlog.total and queue.backlog_since_s is not None:
             since.append(queue.backlog_since_s)
         return Seen(
             counts=counts or Counts(),
             held=len(queue),
-            backlog=queue.backlog,
+            backlog=queue.backlog.total,
             oldest_at_s=min(since, default=None),
         )
 

@@ -1,4 +1,4 @@
-"""What waits in a model's queue: a stored job, or a synchronous request. Both satisfy `dispatch.Request`."""
+"""What waits in a model's queue: a stored job, or a synchronous request. Both satisfy `lanes.Request`."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from uuid import UUID
 
 from satellite.batching import FlushReason, Outcome, Tensor
 from satellite.catalog import ValidRequest
-from satellite.dispatch import SYNC, Batch
 from satellite.errors import WaitTimeout
 from satellite.jobs import Job, Run
+from satellite.lanes import SYNC, Batch
 
 if TYPE_CHECKING:
     from satellite.held import HeldJobs
@@ -53,6 +53,7 @@ class JobRequest:
         self.config = config
         self.size_bytes = size_bytes
         self.version = version
+        self.tenant = job.tenant
         self.level = job.priority
         self.urgent = urgent
         self.suspect = suspect
@@ -117,8 +118,9 @@ class PredictRequest:
     urgent: FlushReason | None = FlushReason.FLUSH
     suspect = False
 
-    def __init__(self, request: ValidRequest[str | Tensor], version: str | None = None) -> None:
+    def __init__(self, request: ValidRequest[str | Tensor], version: str | None, tenant: str) -> None:
         self.version = version
+        self.tenant = tenant
         self.data = request.data
         self.config = request.config
         self.size_bytes = request.size_bytes

@@ -29,7 +29,7 @@ from satellite.admission import make_job
 from satellite.artifacts import ArtifactSource
 from satellite.batching import FlushReason, Outcome, Tensor
 from satellite.catalog import Catalog, ValidRequest
-from satellite.dispatch import Batch, ModelQueue
+from satellite.dispatch import ModelQueue
 from satellite.errors import (
     IdempotencyConflict,
     SatelliteError,
@@ -37,9 +37,11 @@ from satellite.errors import (
     WaitTimeout,
 )
 from satellite.events import EventHub, Wake
+from satellite.fairness import has_room
 from satellite.feed import Feed
 from satellite.held import HeldJobs, error_json
 from satellite.jobs import Job, JobStatus
+from satellite.lanes import Batch
 from satellite.lease import Lease
 from satellite.metrics import Metrics
 from satellite.releases import NoReplicas, Releases, Replicas
@@ -131,7 +133,7 @@ class Service:
             it was not accepted.
         """
         new = await self._new(submission, caller.tenant, time.time())
-        self.queues[submission.model_name].admit()
+        self.queues[submission.model_name].admit(caller.tenant)
         await self._quota.admit(caller)
         row = self._row(new)
         try:
@@ -169,7 +171,7 @@ class Service:
                     raise submission
                 new = await self._new(submission, caller.tenant, came_at_s)
                 counts[submission.model_name] += 1
-                self.queues[submission.model_name].admit(counts[submission.model_name])
+                self.queues[submission.model_name].admit(caller.tenant, counts[submission.model_name])
                 await self._quota.admit(caller)
                 items.append(new)
             except SatelliteError as error:
@@ -192,9 +194,9 @@ class Service:
         is_held = (
             (job.run_at is None or job.run_at <= job.created_at)
             and self._may_start_jobs()
-            and not self._feed.has_backlog(job.model_name)
-            and len(self.queues[job.model_name]) + before < self._settings.max_held
-            and self.held.size_bytes + size_bytes <= self._settings.max_held_bytes
+            and not self._feed.has_backlog(job.model_name, job.tenant)
+            and has_room(self._settings.max_held, job.tenant, before + 1, self.queues[job.model_name].held)
+            and has_room(self._settings.max_held_bytes, job.tenant, size_bytes, self.held.size_bytes)
         )
         return NewJob(
             job=job,
@@ -249,7 +251,7 @@ class Service:
         if verdict != job.job_id:
             return verdict
         queue = self.queues[job.model_name]
-        ahead = queue.ahead_of(job.priority) + queue.elsewhere
+        ahead = queue.ahead_of(job.priority, job.tenant)
         eta_s = queue.eta_s(ahead)
         if eta_s is not None and job.run_at is not None:
             eta_s += max(0.0, job.run_at.timestamp() - now_s)
@@ -260,8 +262,8 @@ class Service:
             self.events.wake(Wake.WEBHOOK)
         if row.owner is None:
             if job.run_at is None or job.run_at <= job.created_at:
-                queue.elsewhere += 1  # a delayed one is before nobody yet
-            self._feed.expect(job.model_name, job.run_at or job.created_at)
+                queue.elsewhere.add(job.tenant)  # a delayed one is before nobody yet
+            self._feed.expect(job)
         else:
             request = JobRequest(
                 self.held,
@@ -300,9 +302,9 @@ class Service:
         created_at, began = datetime.now(UTC), time.monotonic()
         valid = self.catalog.find(model_name).validate_unstored(data, config)
         version = await self.releases.choose(model_name, model_version)
-        request = PredictRequest(valid, self.releases.lane(model_name, version))
+        request = PredictRequest(valid, self.releases.lane(model_name, version), tenant)
         queue = self.queues[model_name]
-        queue.admit()
+        queue.admit(tenant)
         queue.put(request)
         timer = asyncio.get_running_loop().call_later(wait_s, request.give_up, wait_s)
         try:
@@ -354,9 +356,9 @@ class Service:
         """
         began = time.monotonic()
         queue = self.queues[model_name]
-        queue.admit(len(requests))
+        queue.admit(tenant, len(requests))
         lane = self.releases.lane(model_name, version)
-        waiting = [PredictRequest(request, lane) for request in requests]
+        waiting = [PredictRequest(request, lane, tenant) for request in requests]
         for request in waiting:
             queue.put(request)
         try:

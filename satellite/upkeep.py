@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from satellite.events import Wake
+from satellite.fairness import Tally
 from satellite.jobs import JobStatus
 from satellite.settings import Settings
 from satellite.store import OpenJobs
@@ -71,7 +72,7 @@ class Upkeep:
         found = await service.store.open_jobs(service.owner)
         for name, queue in service.queues.items():
             jobs = found.get(name, OpenJobs())
-            queue.elsewhere, queue.backlog = jobs.elsewhere, jobs.backlog
+            queue.elsewhere, queue.backlog = Tally(jobs.elsewhere), Tally(jobs.backlog)
             queue.backlog_since_s = jobs.backlog_since_s
             metrics.jobs.set(jobs.queued, name, JobStatus.QUEUED)
             metrics.jobs.set(jobs.running, name, JobStatus.RUNNING)

@@ -31,8 +31,8 @@ from satellite.api.oip_wire import (
 from satellite.api.reading import headers_of, read_body
 from satellite.batching import Outcome, Tensor
 from satellite.catalog import CatalogEntry, ValidRequest
-from satellite.dispatch import Batch
 from satellite.errors import InferenceError, InvalidRequest, Unavailable, WaitTimeout
+from satellite.lanes import Batch
 from satellite.signature import Signature, TensorSpec, gather, signature_of
 
 router = APIRouter(prefix="/v2", tags=["open inference protocol"], responses=ERRORS)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
@@ -19,6 +19,7 @@ from satellite.catalog import Catalog
 from satellite.discreet import discreet
 from satellite.errors import IdempotencyConflict, QueueFull, SatelliteError, StoreUnavailable, Unavailable
 from satellite.events import EventHub, Wake
+from satellite.fairness import Tally, has_room
 from satellite.kafka.connect import Topics
 from satellite.kafka.messages import Message, Record, parse_record, rejection, without_value
 from satellite.kafka.producer import Producer
@@ -96,7 +97,7 @@ class Intake:
         self._receivers = Receivers.of(settings)
         self._topics = Topics(prefix=settings.kafka_prefix)
         self._nobody = uuid4()  # owns nothing: what waits "elsewhere" is all that waits
-        self._waiting: Counter[str] = Counter()
+        self._waiting: defaultdict[str, Tally] = defaultdict(Tally)
         self._looked_at = float("-inf")  # monotonic seconds
         self.accepted = 0
         self.rejected = 0
@@ -142,7 +143,8 @@ class Intake:
         if time.monotonic() - self._looked_at > LOOK_S:
             await self._releases.follow()
             jobs = await self._store.open_jobs(self._nobody)
-            self._waiting = Counter({name: found.elsewhere for name, found in jobs.items()})
+            self._waiting.clear()
+            self._waiting.update({name: Tally(found.elsewhere) for name, found in jobs.items()})
             self._looked_at = time.monotonic()
 
     async def _row(self, record: Record) -> NewJob:
@@ -166,9 +168,10 @@ class Intake:
             )
             raise SatelliteError("the message could not be checked; what happened is in the log") from error
         most = max(1, int(self._catalog[job.model_name].config.max_queued * SHARE))
-        if self._waiting[job.model_name] >= most:
+        waiting = self._waiting[job.model_name]
+        if not has_room(most, job.tenant, 1, waiting):
             raise QueueFull(f"{most} jobs or more wait for '{job.model_name}'; Kafka holds the others")
-        self._waiting[job.model_name] += 1
+        waiting.add(job.tenant)
         return NewJob(
             job=job,
             input=request.data,

@@ -272,22 +272,30 @@ RETURNING id;
 SELECT id FROM jobs WHERE owner = $1 AND cancel_requested AND status IN ('queued', 'running');
 
 -- name: open_jobs
--- By model: the jobs that wait, those that run, those that could run and are not held by $1 but wait in the database or
+-- By model and tenant: the jobs that wait, those that run, those that could run and are not held by $1 but wait in the database or
 -- with other ingresses, how many of these nobody holds and since when the oldest of them could run, and for how long the
 -- oldest of all that could run has waited.
-SELECT model_name, count(*) FILTER (WHERE status = 'queued') AS queued, count(*) FILTER (WHERE status = 'running') AS running,
+SELECT model_name, tenant, count(*) FILTER (WHERE status = 'queued') AS queued,
+       count(*) FILTER (WHERE status = 'running') AS running,
        count(*) FILTER (WHERE status = 'queued' AND owner IS DISTINCT FROM $1 AND run_at <= now()) AS elsewhere,
        count(*) FILTER (WHERE status = 'queued' AND owner IS NULL AND run_at <= now()) AS backlog,
        extract(epoch FROM min(run_at) FILTER (WHERE status = 'queued' AND owner IS NULL AND run_at <= now()))::float8
            AS backlog_since_s,
        extract(epoch FROM now() - min(run_at) FILTER (WHERE status = 'queued' AND run_at <= now()))::float8 AS oldest_wait_s
 FROM jobs WHERE status IN ('queued', 'running')
-GROUP BY model_name;
+GROUP BY model_name, tenant;
 
 -- name: ahead_of_job
--- How many jobs of its model come before one that waits. Counts no further than anybody wants to know.
-SELECT count(*) FROM (SELECT FROM jobs WHERE model_name = $1 AND status = 'queued' AND rank_at < $2
-                        AND run_at <= now() LIMIT 100000) AS ahead;
+-- How many jobs of its model come before one that waits: its tenant's by rank, and of each other tenant as many as have
+-- a turn meanwhile. Counts no further than anybody wants to know.
+WITH found AS (
+    SELECT tenant, count(*) AS count
+    FROM (SELECT tenant FROM jobs WHERE model_name = $1 AND status = 'queued' AND run_at <= now()
+                                    AND (tenant <> $3 OR rank_at < $2) LIMIT 100000) AS jobs
+    GROUP BY tenant),
+own AS (SELECT coalesce(sum(count), 0) AS count FROM found WHERE tenant = $3)
+SELECT (own.count + coalesce(sum(least(found.count, own.count + 1)) FILTER (WHERE found.tenant <> $3), 0))::bigint
+FROM own LEFT JOIN found ON true GROUP BY own.count;
 
 -- name: get_job
 SELECT * FROM jobs WHERE id = $1 AND tenant = $2;

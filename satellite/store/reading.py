@@ -143,17 +143,10 @@ class Reading:
 
     async def open_jobs(self, owner: UUID) -> dict[str, OpenJobs]:
         """By model, what has not ended, as `owner` sees it. A model without such jobs is missing."""
-        return {
-            row["model_name"]: OpenJobs(
-                queued=row["queued"],
-                running=row["running"],
-                elsewhere=row["elsewhere"],
-                backlog=row["backlog"],
-                backlog_since_s=row["backlog_since_s"],
-                oldest_wait_s=row["oldest_wait_s"] or 0.0,
-            )
-            for row in await self._fetch(queries.OPEN_JOBS, owner)
-        }
+        by_model: dict[str, list[Any]] = {}
+        for row in await self._fetch(queries.OPEN_JOBS, owner):
+            by_model.setdefault(row["model_name"], []).append(row)
+        return {model_name: _open_jobs(rows) for model_name, rows in by_model.items()}
 
     async def tables(self) -> dict[str, tuple[int, date]]:
         """The size of `jobs` and `events` in bytes, with indexes, and the oldest day that they hold."""
@@ -163,8 +156,9 @@ class Reading:
         }
 
     async def ahead_of(self, stored: StoredJob) -> int:
-        """How many jobs of its model come before a waiting one."""
-        return await self._fetchval(queries.AHEAD_OF_JOB, stored.job.model_name, stored.rank_at)
+        """About how many jobs of its model come before a waiting one."""
+        job = stored.job
+        return await self._fetchval(queries.AHEAD_OF_JOB, job.model_name, stored.rank_at, job.tenant)
 
     async def log_position(self) -> tuple[int, int]:
         """Up to where the event log is complete."""
@@ -246,6 +240,20 @@ class Reading:
     async def _fetchval(self, query: str, *arguments: Any, timeout: float | None = None) -> Any:
         rows = await self._fetch(query, *arguments, timeout=timeout)
         return rows[0][0] if rows else None
+
+
+def _open_jobs(rows: list[Any]) -> OpenJobs:
+    """Of the tenants of one model, together."""
+    return OpenJobs(
+        queued=sum(row["queued"] for row in rows),
+        running=sum(row["running"] for row in rows),
+        elsewhere={row["tenant"]: row["elsewhere"] for row in rows},
+        backlog={row["tenant"]: row["backlog"] for row in rows},
+        backlog_since_s=min(
+            (row["backlog_since_s"] for row in rows if row["backlog_since_s"] is not None), default=None
+        ),
+        oldest_wait_s=max(row["oldest_wait_s"] or 0.0 for row in rows),
+    )
 
 
 def _log_events(rows: list[Any]) -> list[LogEvent]:

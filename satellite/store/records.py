@@ -146,7 +146,7 @@ class OpenJobs:
     Attributes:
         queued: those that wait, for their time or for a replica.
         running: those on record as running.
-        elsewhere: those that could run and that whoever asks does not hold.
+        elsewhere: those that could run and that whoever asks does not hold, by tenant.
         backlog: those of them that nobody holds.
         backlog_since_s: since when the oldest of these could run, seconds since the epoch.
         oldest_wait_s: for how long the oldest that could run has waited; 0 if there is none.
@@ -154,8 +154,8 @@ class OpenJobs:
 
     queued: int = 0
     running: int = 0
-    elsewhere: int = 0
-    backlog: int = 0
+    elsewhere: dict[str, int] = field(default_factory=dict[str, int])
+    backlog: dict[str, int] = field(default_factory=dict[str, int])
     backlog_since_s: float | None = None
     oldest_wait_s: float = 0.0
 

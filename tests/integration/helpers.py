@@ -59,7 +59,7 @@ async def shown(node, job_id):
 def waiting(node):
     """What waits in the queue of the only model."""
     (queue,) = node.service.queues.values()
-    return [request for lane in queue._lanes.values() for level in lane.levels for request in level]
+    return list(queue)
 
 
 async def row_of(db, job_id):

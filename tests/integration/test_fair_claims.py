@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from uuid import UUID, uuid4
 
 from satellite.store import queries
+from satellite.store.postgres import PLAN_ONCE
 
 from .test_store import OWNER, new_job
 
@@ -80,7 +81,7 @@ async def test_a_claim_reads_what_it_takes_and_not_what_waits(store, db):
     await db.execute("ANALYZE jobs")
     transaction = db.transaction()
     await transaction.start()
-    await db.execute("SET LOCAL plan_cache_mode = force_generic_plan")
+    await db.execute(PLAN_ONCE)
     explained = await db.fetchval(
         f"EXPLAIN (ANALYZE, FORMAT JSON) {queries.CLAIM_JOBS}", OWNER, ["m"], [100], UUID(int=0), [], []
     )

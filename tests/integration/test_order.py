@@ -171,13 +171,13 @@ async def test_the_queues_of_all_ingresses_count_for_the_limit(database_url, red
                 await submitted(one, n)
             for n in range(2):
                 await submitted(two, n)
-            await eventually(lambda: (queue_of(one).elsewhere, queue_of(two).elsewhere) == (2, 3))
+            await eventually(lambda: (queue_of(one).elsewhere.total, queue_of(two).elsewhere.total) == (2, 3))
             for node in (one, two):
                 answer = await node.http.post(SUBMIT, json=job_body())
                 problem = check_problem(answer, 429, "queue_full")
                 assert int(answer.headers["retry-after"]) == problem["retry_after_s"] >= 1
         await eventually(lambda: sum(one.replica.sizes) + sum(two.replica.sizes) == 5)
-        await eventually(lambda: (queue_of(one).elsewhere, queue_of(two).elsewhere) == (0, 0))
+        await eventually(lambda: (queue_of(one).elsewhere.total, queue_of(two).elsewhere.total) == (0, 0))
         await submitted(one)
 
 

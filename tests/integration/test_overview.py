@@ -10,6 +10,7 @@ import websockets
 
 from satellite import overview as module
 from satellite.api.overview_schemas import Overview, WsOverview
+from satellite.fairness import Tally
 
 from .conftest import BODY, MODEL, serve
 from .helpers import accepted, ended, eventually, held_back, submitted
@@ -113,7 +114,7 @@ async def test_what_waits_is_counted_once_though_every_ingress_sees_it(nodes, cl
         for node in (one, two, two):
             await submitted(node)
         for node in (one, two):
-            node.service.queues[MODEL].backlog = 7
+            node.service.queues[MODEL].backlog = Tally({"default": 7})
             node.service.queues[MODEL].backlog_since_s = clock() - 50
         await tick(clock, one, two)
         clock.now_s += module.SETTLE_S
@@ -128,7 +129,7 @@ async def test_the_backlog_in_the_database_is_seen(database_url, redis, db):
 
         async def seen():
             await node.service._upkeep.run()  # as after every heartbeat
-            return queue.backlog == 3
+            return queue.backlog.total == 3
 
         with held_back(node):
             for _ in range(4):

@@ -1,107 +1,23 @@
-"""The queue of one model: when batches leave, what is in them, and what happens when a replica fails."""
+"""The queue of one model: when batches leave, and what happens when a replica fails."""
 
 import asyncio
 import contextvars
 
 import pytest
 
-from satellite.batching import Chunk, ChunkResult, FlushReason, Outcome
+from satellite.batching import FlushReason, Outcome
 from satellite.config import Batching
-from satellite.dispatch import SYNC, ModelQueue
+from satellite.dispatch import ModelQueue
 from satellite.errors import ModelFailed, QueueFull, ReplicaDied
-from satellite.jobs import PRIORITY_STEP
+from satellite.lanes import SYNC
 
-WINDOW_S = 0.05
-
-
-class Request:
-    def __init__(self, data, *, flush=False, suspect=False, level=4, size_bytes=0, version=None):
-        self.version = version
-        self.data, self.config, self.level, self.suspect = data, "{}", level, suspect
-        self.size_bytes = size_bytes
-        self.urgent = FlushReason.FLUSH if flush is True else flush or None
-        self.wanted = True
-        self.fill_s = None
-        self.started = False
-        self.done = asyncio.get_running_loop().create_future()
-
-    def is_wanted(self):
-        return self.wanted
-
-    def dispatched(self, fill_s):
-        self.started = True
-        self.fill_s = fill_s
-
-    def finished(self, outcome, batch):
-        self.done.set_result((outcome, batch))
-
-
-class Replicas:
-    """Takes chunks; each call returns when it is let go."""
-
-    def __init__(self, *, hold=False):
-        self.chunks: list[Chunk] = []
-        self.calls: list[int] = []
-        self.compute_s = 1
-        self.arrived = asyncio.Condition()
-        self.gates: list[asyncio.Event] = []
-        self.hold = hold
-        self.failure = None
-        self.outcomes = {}
-
-    async def __call__(self, chunks):
-        self.calls.append(len(chunks))
-        return await asyncio.gather(*map(self.run, chunks))
-
-    async def run(self, chunk):
-        gate = asyncio.Event()
-        self.gates.append(gate)
-        async with self.arrived:
-            self.chunks.append(chunk)
-            self.arrived.notify_all()
-        if self.hold:
-            await gate.wait()
-        if self.failure:
-            raise self.failure
-        return ChunkResult(
-            outcomes=[self.outcomes.get(data, Outcome(output=str(data).encode())) for data, _ in chunk.items],
-            model_version="1",
-            replica_id="r",
-            batch_id="b",
-            batch_size=len(chunk.items),
-            started_at_s=0,
-            compute_s=self.compute_s,
-        )
-
-    async def count(self, n):
-        async with self.arrived:
-            await asyncio.wait_for(self.arrived.wait_for(lambda: len(self.chunks) >= n), 5)
-
-    @property
-    def sizes(self):
-        return [len(chunk.items) for chunk in self.chunks]
-
-
-_made = []
+from .queues import WINDOW_S, Clock, Replicas, Request, close_queues, data_of, queue_for
 
 
 @pytest.fixture(autouse=True)
 async def _close():
-    """Let everything go that a test still holds."""
     yield
-    for queue, send in _made:
-        send.hold = False
-        for gate in send.gates:
-            gate.set()
-        await queue.close()
-    _made.clear()
-
-
-def queue_for(send, *, flush="window", window_s=WINDOW_S, max_queued=1000, **options):
-    batching = Batching(batch_wait_timeout_s=window_s, flush=flush)
-    queue = ModelQueue("m", batching, send, max_queued=max_queued, **options)
-    _made.append((queue, send))
-    return queue
+    await close_queues()
 
 
 async def test_eight_leave_at_once_in_order_and_each_gets_its_own():
@@ -295,36 +211,6 @@ async def test_a_request_that_must_be_alone_shares_no_chunk():
     assert [chunk.alone for chunk in replicas.chunks] == [True, True, False]
 
 
-async def test_the_most_urgent_leave_first_and_equals_in_order():
-    replicas = Replicas(hold=True)
-    queue = queue_for(replicas)
-    queue.put(Request("first", flush=True))
-    await replicas.count(1)
-    for level in (4, 0, 9, 4, 9, 7):
-        queue.put(Request((level, len(queue)), level=level))
-    assert [queue.ahead_of(level) for level in (10, 9, 8, 7, 4, 0)] == [0, 2, 2, 3, 5, 6]
-    replicas.gates[0].set()
-    await replicas.count(2)
-    computed = [data for data, _ in replicas.chunks[1].items]
-    assert computed == [(9, 2), (9, 4), (7, 5), (4, 0), (4, 3), (0, 1)]
-
-
-async def test_the_least_urgent_is_overtaken_only_by_what_comes_within_nine_steps_after_it():
-    replicas = Replicas(hold=True)
-    queue = queue_for(replicas)
-    queue.put(Request("first", flush=True))
-    await replicas.count(1)
-    step_s = PRIORITY_STEP.total_seconds()
-    queue.put(Request("lowest", level=0), waited_s=100 * step_s)
-    queue.put(Request("within", level=9), waited_s=91.5 * step_s)
-    assert queue.ahead_of(9) == 2
-    for number in range(20):  # however many there are
-        queue.put(Request(number, level=9), waited_s=(90.5 - number) * step_s)
-    replicas.gates[0].set()
-    await replicas.count(2)
-    assert [data for data, _ in replicas.chunks[1].items] == ["within", "lowest", *range(6)]
-
-
 async def test_who_has_gone_is_not_computed():
     replicas = Replicas()
     queue = queue_for(replicas)
@@ -340,10 +226,10 @@ async def test_who_has_gone_is_not_computed():
 async def test_a_full_queue_refuses():
     queue = queue_for(Replicas(hold=True), window_s=60, max_queued=2)
     for i in range(2):
-        queue.admit()
+        queue.admit("default")
         queue.put(Request(i))
     with pytest.raises(QueueFull) as caught:
-        queue.admit()
+        queue.admit("default")
     assert caught.value.retry_after_s
 
 
@@ -370,56 +256,6 @@ async def test_a_closed_queue_takes_nothing_more():
     await asyncio.sleep(0.01)
     assert replicas.sizes == []
     assert not late.started
-
-
-class Clock:
-    def __init__(self):
-        self.now = 1000.0
-
-    def __call__(self):
-        return self.now
-
-
-def data_of(replicas):
-    return [[data for data, _ in chunk.items] for chunk in replicas.chunks]
-
-
-async def filled(requests, *, clock=None, size=4, **options):
-    """A queue whose only replica is taken until it lets go; then the requests leave in their order."""
-    replicas = Replicas(hold=True)
-    queue = ModelQueue(
-        "m",
-        Batching(max_batch_size=size, batch_wait_timeout_s=60),
-        replicas,
-        max_queued=1000,
-        clock=clock or Clock(),
-        **options,
-    )
-    _made.append((queue, replicas))
-    first = Request("first", flush=True)
-    queue.put(first)
-    await replicas.count(1)
-    queue.set_replicas(0)  # no room for a ready batch either
-    queue._busy = 99
-    for request, waited_s in requests:
-        queue.put(request, waited_s=waited_s)
-    return queue, replicas
-
-
-async def test_how_many_come_before_a_new_one():
-    clock = Clock()
-    queue, _ = await filled(
-        [
-            (Request(i, level=level), waited_s)
-            for i, (level, waited_s) in enumerate(
-                [(9, 0), (4, 0), (4, 0), (0, 130), (0, 125), (0, 0), (3, 29)]
-            )
-        ],
-        clock=clock,
-    )
-    assert queue.ahead_of(9) == 1
-    assert queue.ahead_of(4) == 5  # 9, both 4, and the two old ones
-    assert queue.ahead_of(0) == 7
 
 
 async def test_while_the_gate_is_shut_only_synchronous_requests_leave():
@@ -489,10 +325,7 @@ async def test_one_suspect_runs_at_a_time_and_the_others_go_on_beside_it():
 async def test_time_spent_filling_a_batch_is_told_from_waiting_for_a_replica():
     clock = Clock()
     replicas = Replicas(hold=True)
-    queue = ModelQueue(
-        "m", Batching(max_batch_size=2, batch_wait_timeout_s=60), replicas, max_queued=9, clock=clock
-    )
-    _made.append((queue, replicas))
+    queue = queue_for(replicas, size=2, window_s=60, clock=clock)
     early, late = Request("early"), Request("late")
     queue.put(early)
     await asyncio.sleep(0)
@@ -525,81 +358,6 @@ async def test_an_estimate_grows_with_what_is_ahead():
     assert queue.eta_s(8 * 5) == pytest.approx(6.0)
     queue.set_replicas(5)
     assert queue.eta_s(8 * 5) == pytest.approx(2.0)
-
-
-async def test_batches_are_of_one_version_and_still_fill():
-    replicas = Replicas(hold=True)
-    queue = queue_for(replicas, window_s=60)
-    queue.set_replicas(3)
-    for i in range(8):
-        for version in ("1", "2", "3"):
-            queue.put(Request((version, i), version=version))
-    await replicas.count(3)
-    assert replicas.sizes == [8, 8, 8]
-    for chunk in replicas.chunks:
-        assert [data for data, _ in chunk.items] == [(chunk.version, i) for i in range(8)]
-    assert len(queue) == 0
-
-
-async def test_a_full_batch_does_not_wait_for_those_of_other_versions():
-    replicas = Replicas()
-    queue = queue_for(replicas, window_s=60)
-    early = Request("early", version="1")
-    queue.put(early)
-    await asyncio.sleep(0.01)
-    for i in range(8):
-        queue.put(Request(i, version="2"))
-    await replicas.count(1)
-    assert (replicas.chunks[0].version, replicas.sizes) == ("2", [8])
-    assert not early.started
-
-
-async def test_each_version_has_its_own_window():
-    replicas = Replicas()
-    queue = queue_for(replicas)
-    first, second = Request("a", version="1"), Request("b", version="2")
-    queue.put(first)
-    await asyncio.sleep(WINDOW_S / 2)
-    queue.put(second)
-    _, batch = await first.done
-    assert batch.flush_reason is FlushReason.TIMER
-    assert not second.started
-    _, batch = await second.done
-    assert batch.flush_reason is FlushReason.TIMER
-
-
-async def test_a_version_with_few_requests_is_not_starved_by_one_with_many():
-    clock = Clock()
-    replicas = Replicas(hold=True)
-    queue = ModelQueue(
-        "m", Batching(max_batch_size=2, batch_wait_timeout_s=1), replicas, max_queued=99, clock=clock
-    )
-    _made.append((queue, replicas))
-    for i in range(6):
-        queue.put(Request(f"old {i}", version="many"))
-    await replicas.count(2)  # one runs, one is ready
-    clock.now += 0.5
-    queue.put(Request("rare", version="few"))
-    clock.now += 2
-    for i in range(6):
-        queue.put(Request(f"new {i}", version="many"))
-    for finished in range(3):
-        replicas.gates[finished].set()
-        await replicas.count(finished + 3)
-    assert data_of(replicas)[2:5] == [["old 4", "old 5"], ["rare"], ["new 0", "new 1"]]
-
-
-async def test_a_suspect_keeps_its_version_and_what_waits_is_counted_over_all():
-    replicas = Replicas(hold=True)
-    queue = queue_for(replicas, window_s=60)
-    queue.put(Request("suspect", version="2", suspect=True))
-    for version in ("1", "2"):
-        queue.put(Request(version, version=version))
-    assert (len(queue), queue.ahead_of(4)) == (3, 3)
-    await replicas.count(1)
-    assert (replicas.chunks[0].version, replicas.chunks[0].alone) == ("2", True)
-    queue.clear_jobs()
-    assert len(queue) == 0
 
 
 async def test_a_chunk_carries_nothing_of_the_caller_that_filled_it():
