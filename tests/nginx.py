@@ -21,9 +21,10 @@ class Nginx:
         folder: for its files.
         upstreams: the nodes that serve, as lines `server HOST:PORT;`.
         site: another server beside the shipped one, as a user would write it.
+        changes: what of the shipped server is written otherwise: old text, new text.
     """
 
-    def __init__(self, folder: Path, upstreams: str, site: str = ""):
+    def __init__(self, folder: Path, upstreams: str, site: str = "", changes: dict[str, str] | None = None):
         (self.port,) = free_ports(1)
         self.url, self.ws_url = f"http://127.0.0.1:{self.port}", f"ws://127.0.0.1:{self.port}/api/v1/ws"
         (folder / "conf.d").mkdir()
@@ -31,6 +32,9 @@ class Nginx:
         shipped = template.safe_substitute(
             SATELLITE_LISTEN=f"127.0.0.1:{self.port}", SATELLITE_UPSTREAMS=upstreams
         )
+        for old, new in (changes or {}).items():
+            assert old in shipped
+            shipped = shipped.replace(old, new)
         (folder / "conf.d/satellite.conf").write_text(shipped.replace("/dev/stderr", str(folder / "stderr")))
         (folder / "conf.d/site.conf").write_text(site)
         shell = (REPO_ROOT / "nginx/nginx.conf").read_text()
