@@ -146,7 +146,7 @@ ATTACKS: dict[str, tuple[int, Callable[[Stream], Awaitable[None]]]] = {
     "64 bodies of 4 MB without their last byte": (64, nearly),
     "bodies without end": (4, endless),
     "bodies of 1.3 million lists": (4, repeating(whole(envelope(b"[" + b"[]," * 1_300_000 + b"[]]")))),
-    "bodies of 2 million numbers": (4, repeating(whole(envelope(b"[" + b"1," * 2_000_000 + b"1]")))),
+    "bodies of 2 million numbers": (4, repeating(whole(envelope(b"[" + b"1," * 2_000_000 + b'"x"]')))),
     "bodies 1,000 deep": (4, repeating(whole(envelope(b"[" * 1000 + b"]" * 1000)))),
     "names of 4 MB": (4, repeating(whole(b'{"model_name":"%b","data":[]}' % (b"x" * 4 * MB)[:-100]))),
     "bodies that are not UTF-8": (4, repeating(whole(b'"' + b"\xff" * 1000 + b'"'))),

@@ -15,7 +15,7 @@ from starlette.requests import HTTPConnection
 from starlette.responses import Response
 
 from satellite.api.reading import HELD
-from satellite.errors import BadRequest, InvalidRequest, MethodNotAllowed, NotFound, SatelliteError
+from satellite.errors import BadRequest, Busy, InvalidRequest, MethodNotAllowed, NotFound, SatelliteError
 
 logger = logging.getLogger(__name__)
 
@@ -72,7 +72,8 @@ def answer_error(request: Request, error: SatelliteError) -> Response:
     """The HTTP answer for an error; one that is not the caller's fault is logged."""
     if isinstance(error, BadRequest | NotFound) and (held := request.scope.get(HELD)) is not None:
         held.refuse()
-    if error.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+    # What a flood is answered with is no line each: it would fill the disk.
+    if error.status >= HTTPStatus.INTERNAL_SERVER_ERROR and not isinstance(error, Busy):
         logger.warning(
             "%s", error, extra={"action": error.code, "request_id": request.scope.get("request_id")}
         )

@@ -25,8 +25,9 @@ MAX_PIPELINED = 100
 # For the first request of a connection, the head of each, and the rest of a body that was answered already.
 HEAD_TIMEOUT_S = 15.0
 
-# Of a body that was answered before it was whole: a caller who sends a little too much still reads why.
-MAX_THROWN_AWAY_BYTES = 16 * 1024 * 1024
+# A body that was answered before it was whole is read on for that long: a caller who sends a little too
+# much still reads why. But not as fast as it comes.
+THROW_AWAY_PAUSE_S = 0.05
 
 MAX_FRAGMENTS = 1000  # of one message: each costs ten times its bytes, and more
 MAX_PARTIAL_BYTES = 64 * 1024 * 1024  # of messages that have not come whole, over all sockets
@@ -35,6 +36,7 @@ MAX_PARTIAL_BYTES = 64 * 1024 * 1024  # of messages that have not come whole, ov
 TURN_S = 0.001
 REST = 9
 MIN_PIECE_BYTES, MAX_PIECE_BYTES = 512, 64 * 1024
+_NOTHING = memoryview(b"")
 
 CLOSE_TOO_BIG = 1009
 CLOSE_TRY_LATER = 1013
@@ -57,8 +59,9 @@ class BoundedHttp(HttpToolsProtocol):
 
     _in_head = _in_body = False
     _heads = 0
-    _head_bytes = _thrown_away = 0
+    _head_bytes = 0
     _patience: TimerHandle | None = None
+    _pause: TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # pyright: ignore[reportIncompatibleMethodOverride]
         """A peer has connected, and should say what it wants."""
@@ -80,7 +83,7 @@ class BoundedHttp(HttpToolsProtocol):
             if self._patience is None:
                 self._wait()
             self._head_bytes = self._head_bytes + len(data) if in_head and heads == self._heads else 0
-            if self._head_bytes > MAX_HEAD_BYTES:
+            if self._head_bytes > MAX_HEAD_BYTES or len(self.headers) > MAX_HEADERS:
                 self.send_400_response("The head of the request is too large.")
 
     def on_message_begin(self) -> None:
@@ -92,7 +95,6 @@ class BoundedHttp(HttpToolsProtocol):
         """The head is whole."""
         self._stop_waiting()
         self._in_head, self._in_body = False, True
-        self._thrown_away = 0
         self._heads += 1
         if len(self.headers) > MAX_HEADERS or len(self.pipeline) >= MAX_PIPELINED:
             raise ValueError("too many headers, or requests")  # for the parser, which calls the next method
@@ -115,10 +117,14 @@ class BoundedHttp(HttpToolsProtocol):
         """A part of the body."""
         super().on_body(body)
         cycle: Any = self.cycle  # None while the first request asks for a WebSocket
-        if cycle is not None and cycle.response_complete:
-            self._thrown_away += len(body)
-            if self._thrown_away > MAX_THROWN_AWAY_BYTES:
-                self.transport.abort()
+        if cycle is not None and cycle.response_complete and self._pause is None:
+            self.transport.pause_reading()
+            self._pause = self.loop.call_later(THROW_AWAY_PAUSE_S, self._read_on)
+
+    def _read_on(self) -> None:
+        self._pause = None
+        if not self.transport.is_closing():
+            self.transport.resume_reading()
 
     def on_response_complete(self) -> None:
         """The answer is sent; what is left of the body is thrown away, but not for ever."""
@@ -148,13 +154,13 @@ class BoundedSocket(WebSocketsSansIOProtocol):
     _next_turn_s = 0.0
     _partial = 0
     _fragments = 0
-    _unread = b""
+    _unread = _NOTHING
     _piece_bytes = MAX_PIECE_BYTES
     _rest: TimerHandle | None = None
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The peer has gone."""
-        self._unread = b""
+        self._unread = _NOTHING
         if self._rest is not None:
             self._rest.cancel()
         self._set_partial(0)
@@ -162,7 +168,7 @@ class BoundedSocket(WebSocketsSansIOProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Something has come: parts of a frame, or thousands of them."""
-        self._unread = self._unread + data if self._unread else data
+        self._unread = memoryview(bytes(self._unread) + data if self._unread else data)
         self._hand_on()
 
     async def receive(self) -> Any:
@@ -208,11 +214,11 @@ class BoundedSocket(WebSocketsSansIOProtocol):
             return
         while self._unread and self._is_taken():
             piece, self._unread = self._unread[: self._piece_bytes], self._unread[self._piece_bytes :]
-            began = time.perf_counter()
-            super().data_received(piece)
-            took_s = time.perf_counter() - began
+            began_s = time.thread_time()
+            super().data_received(bytes(piece))
+            took_s = time.thread_time() - began_s
             if self.transport.is_closing():
-                self._unread = b""
+                self._unread = _NOTHING
                 return
             self._set_partial(len(self.conn.reader.buffer) + sum(map(len, self.frames)))
             if self._partial_of_all > MAX_PARTIAL_BYTES and self._partial > MAX_PIECE_BYTES:
@@ -244,6 +250,6 @@ class BoundedSocket(WebSocketsSansIOProtocol):
         self._partial = count
 
     def _fail(self, code: int, reason: str) -> None:
-        self._unread = b""
+        self._unread = _NOTHING
         self.conn.fail(code, reason)
         self.handle_parser_exception()
