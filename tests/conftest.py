@@ -12,14 +12,9 @@ from tests.system import running
 pytest_plugins = ("tests.recording",)
 
 
-def _for_tests(system):
-    """Webhooks are sent as in production, to receivers on this machine; what is measured shows soon."""
-    system.env |= {
-        "SATELLITE_WEBHOOKS": "deployment",
-        "SATELLITE_WEBHOOK_ALLOW": "127.0.0.1",
-        # Ray's own is 10 s; it forgets a gauge that was not set for two intervals (deployments/metrics.py).
-        "RAY_metrics_report_interval_ms": "5000",
-    }
+def _with_webhooks(system):
+    """As in production, sent by a deployment of their own; to receivers on this machine."""
+    system.env |= {"SATELLITE_WEBHOOKS": "deployment", "SATELLITE_WEBHOOK_ALLOW": "127.0.0.1"}
 
 
 @pytest.fixture(scope="session")
@@ -45,7 +40,7 @@ def kafka(kafka_or_why_not):
 @pytest.fixture(scope="session")
 def system(kafka_or_why_not):
     kafka = None if isinstance(kafka_or_why_not, str) else kafka_or_why_not
-    with running(_for_tests, kafka=kafka) as system:
+    with running(_with_webhooks, kafka=kafka) as system:
         yield system
 
 

@@ -22,7 +22,7 @@ from .test_metrics import BODY, PREDICT, SUBMIT
 
 RULES = MONITORING / "prometheus"
 DASHBOARDS = sorted((MONITORING / "grafana" / "dashboards").glob("*.json"))
-FOUND_S = 120  # a rate takes two reports that differ
+FOUND_S = 120  # Ray reports every 10 s, and a rate takes two reports that differ
 # What rightly finds nothing in a system without this.
 WITHOUT = {
     "a GPU": "ray_node_gpus_utilization",
