@@ -317,15 +317,19 @@ class Overview:
 
     async def _send(self, tick: int) -> None:
         span_s, models = self._ticks[tick]
-        steps = sorted(self._unsent)
+        # Taken before anything is waited for: meanwhile another tick may drop what is too old.
+        steps = {
+            number: _packed(self._steps[number], STEP_S)
+            for number in sorted(self._unsent & self._steps.keys())
+        }
         try:
             async with self._redis.pipeline(transaction=False) as pipeline:
                 key = _tick_key(tick)
                 pipeline.hset(key, self._id, _packed(models, span_s))
                 pipeline.expire(key, TICK_KEPT_S)
-                for number in steps:
+                for number, packed in steps.items():
                     key = _step_key(number)
-                    pipeline.hset(key, self._id, _packed(self._steps[number], STEP_S))
+                    pipeline.hset(key, self._id, packed)
                     pipeline.expire(key, (STEPS + LATE_STEPS) * STEP_S)
                 await pipeline.execute()
         except (RedisError, OSError):
