@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from satellite.cli.commands.options import AsJson
 from satellite.cli.console import foreseen_errors, load_settings
 
 if TYPE_CHECKING:
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
 
 keys = typer.Typer(help="API keys, and who has done what.", no_args_is_help=True)
 
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 KeyId = Annotated[str, typer.Argument(help="Its id, see `satellite keys list`; or the whole key.")]
 Tenant = Annotated[str | None, typer.Option("--tenant", help="Only of this tenant.")]
 
