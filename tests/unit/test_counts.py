@@ -1,11 +1,11 @@
-"""What the overview counts, without Redis."""
+"""What an ingress counts for the overview, and how it adds up."""
 
 from bisect import bisect_left
 
 import pytest
 
+from satellite.counts import Counts, Growth, percentile
 from satellite.metrics import SECONDS, Metrics
-from satellite.overview import Counts, Growth, percentile
 
 
 def histogram(values):
