@@ -9,7 +9,7 @@ database, over plain jobs (`echo` and `sleep`):
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
 from tests.faults import faults
@@ -17,6 +17,7 @@ from tests.faults.faults import Target
 from tests.faults.load import Load
 
 Fault = Callable[[Target], Awaitable[None]]
+Strikes = tuple[tuple[float, Fault], ...]  # seconds after the load began, what
 USUAL = Load()
 # Something is being computed at any moment, so that a kill hits it.
 BUSY = Load(jobs=200, sleeping=0.4, sleep_s=(0.1, 0.25))
@@ -34,13 +35,23 @@ class Scenario:
 
     name: str
     about: str
-    strikes: tuple[tuple[float, Fault], ...] = ()  # seconds after the load began, what
+    strikes: Strikes = ()
     load: Load = USUAL
     new_work_s: float  # the longest time to recover
     old_work_s: float
     messages: int = 60  # that come in through Kafka meanwhile, where there is one
     needs_kafka: bool = False
     short: bool = False  # part of `make test`
+
+
+def at(at_s: float, *what: Fault) -> Strikes:
+    """All of them at one moment."""
+    return tuple((at_s, fault) for fault in what)
+
+
+def again(fault: Fault, *, at_s: Sequence[float]) -> Strikes:
+    """The same one several times."""
+    return tuple((moment_s, fault) for moment_s in at_s)
 
 
 SCENARIOS = (
@@ -53,7 +64,7 @@ SCENARIOS = (
     Scenario(
         name="replica-killed",
         about="SIGKILL of the model's only replica",
-        strikes=((3.0, faults.kill_replicas),),
+        strikes=at(3.0, faults.kill_replicas),
         load=BUSY,
         new_work_s=KILLED_REPLICA_S,
         old_work_s=KILLED_REPLICA_S + BACKLOG_S,
@@ -62,7 +73,7 @@ SCENARIOS = (
     Scenario(
         name="ingress-killed",
         about="SIGKILL of one of two ingresses",
-        strikes=((3.0, faults.kill_ingress),),
+        strikes=at(3.0, faults.kill_ingress),
         load=BUSY,
         new_work_s=KILLED_INGRESS_S,
         old_work_s=KILLED_INGRESS_S,
@@ -71,14 +82,14 @@ SCENARIOS = (
     Scenario(
         name="controller-killed",
         about="SIGKILL of Serve's controller",
-        strikes=((3.0, faults.kill_controller),),
+        strikes=at(3.0, faults.kill_controller),
         new_work_s=5,
         old_work_s=10,
     ),
     Scenario(
         name="haproxy-killed",
         about="SIGKILL of the front door",
-        strikes=((3.0, faults.kill_haproxy),),
+        strikes=at(3.0, faults.kill_haproxy),
         load=Load(duration_s=15),
         new_work_s=15,
         old_work_s=10,
@@ -86,7 +97,7 @@ SCENARIOS = (
     Scenario(
         name="ingress-paused",
         about="SIGSTOP of one ingress past its lease, then SIGCONT",
-        strikes=((3.0, faults.pause_ingress),),
+        strikes=at(3.0, faults.pause_ingress),
         load=Load(jobs=300, duration_s=28, sleeping=0.6, sleep_s=(0.2, 0.6)),  # it holds some when it stops
         new_work_s=KILLED_INGRESS_S,
         old_work_s=faults.PAUSE_S + 15,  # what is tried again waits behind newer jobs of a higher priority
@@ -94,7 +105,7 @@ SCENARIOS = (
     Scenario(
         name="postgres-restarted",
         about="a fast shutdown of PostgreSQL; its supervisor starts it again",
-        strikes=((3.0, faults.restart_postgres),),
+        strikes=at(3.0, faults.restart_postgres),
         new_work_s=15,
         old_work_s=15,
         short=True,
@@ -102,35 +113,35 @@ SCENARIOS = (
     Scenario(
         name="postgres-crashed",
         about="an immediate shutdown of PostgreSQL: it recovers from its log",
-        strikes=((3.0, faults.crash_postgres),),
+        strikes=at(3.0, faults.crash_postgres),
         new_work_s=15,
         old_work_s=15,
     ),
     Scenario(
         name="backends-terminated",
         about="every connection to PostgreSQL is ended, three times",
-        strikes=tuple((at_s, faults.terminate_backends) for at_s in (2.0, 3.5, 5.0)),
+        strikes=again(faults.terminate_backends, at_s=(2.0, 3.5, 5.0)),
         new_work_s=10,
         old_work_s=15,
     ),
     Scenario(
         name="redis-killed",
         about="SIGKILL of Redis; its supervisor starts it again, empty",
-        strikes=((3.0, faults.kill_redis),),
+        strikes=at(3.0, faults.kill_redis),
         new_work_s=5,
         old_work_s=10,
     ),
     Scenario(
         name="redis-flushed",
         about="FLUSHALL, three times",
-        strikes=tuple((at_s, faults.flush_redis) for at_s in (2.0, 4.0, 6.0)),
+        strikes=again(faults.flush_redis, at_s=(2.0, 4.0, 6.0)),
         new_work_s=5,
         old_work_s=10,
     ),
     Scenario(
         name="poison",
         about="a job that ends the process it runs in",
-        strikes=((3.0, faults.submit_poison),),
+        strikes=at(3.0, faults.submit_poison),
         load=Load(duration_s=15),
         new_work_s=2 * KILLED_REPLICA_S,  # it comes before them, and may be tried twice more
         old_work_s=4 * KILLED_REPLICA_S,
@@ -138,7 +149,7 @@ SCENARIOS = (
     Scenario(
         name="redeployed",
         about="new resources for the model and the ingress: their replicas are replaced",
-        strikes=((3.0, faults.redeploy),),
+        strikes=at(3.0, faults.redeploy),
         load=Load(duration_s=20),
         new_work_s=10,
         old_work_s=20,
@@ -146,7 +157,7 @@ SCENARIOS = (
     Scenario(
         name="callers-hang-up",
         about="fifty callers leave during the group commits of the others, twice",
-        strikes=((2.0, faults.hang_up_together), (4.0, faults.hang_up_together)),
+        strikes=again(faults.hang_up_together, at_s=(2.0, 4.0)),
         load=Load(hanging_up=0.2),
         new_work_s=5,
         old_work_s=10,
@@ -155,7 +166,7 @@ SCENARIOS = (
     Scenario(
         name="replica-and-ingress-killed",
         about="SIGKILL of the model's replica and of one ingress at once",
-        strikes=((3.0, faults.kill_replicas), (3.0, faults.kill_ingress)),
+        strikes=at(3.0, faults.kill_replicas, faults.kill_ingress),
         load=BUSY,
         new_work_s=KILLED_INGRESS_S,
         old_work_s=KILLED_INGRESS_S + KILLED_REPLICA_S,
@@ -163,14 +174,14 @@ SCENARIOS = (
     Scenario(
         name="postgres-and-ingress-killed",
         about="PostgreSQL crashes and one ingress is killed at once",
-        strikes=((3.0, faults.crash_postgres), (3.0, faults.kill_ingress)),
+        strikes=at(3.0, faults.crash_postgres, faults.kill_ingress),
         new_work_s=15,
         old_work_s=KILLED_INGRESS_S + 10,
     ),
     Scenario(
         name="redis-and-replica-killed",
         about="SIGKILL of Redis and of the model's replica at once",
-        strikes=((3.0, faults.kill_redis), (3.0, faults.kill_replicas)),
+        strikes=at(3.0, faults.kill_redis, faults.kill_replicas),
         load=BUSY,
         new_work_s=KILLED_REPLICA_S + BACKLOG_S,
         old_work_s=KILLED_REPLICA_S + 2 * BACKLOG_S,
@@ -178,7 +189,7 @@ SCENARIOS = (
     Scenario(
         name="broker-killed",
         about="SIGKILL of the Kafka broker, which starts again",
-        strikes=((3.0, faults.kill_broker),),
+        strikes=at(3.0, faults.kill_broker),
         messages=300,
         new_work_s=5,
         old_work_s=15,
@@ -188,7 +199,7 @@ SCENARIOS = (
     Scenario(
         name="consumer-killed",
         about="SIGKILL of the consumer",
-        strikes=((3.0, faults.kill_consumer),),
+        strikes=at(3.0, faults.kill_consumer),
         messages=600,
         load=Load(duration_s=15),
         new_work_s=5,
@@ -198,7 +209,7 @@ SCENARIOS = (
     Scenario(
         name="consumer-added",
         about="a second consumer joins the group",
-        strikes=((2.0, faults.add_consumer),),
+        strikes=at(2.0, faults.add_consumer),
         messages=600,
         load=Load(duration_s=15),
         new_work_s=5,
@@ -208,7 +219,7 @@ SCENARIOS = (
     Scenario(
         name="consumer-and-ingress-killed",
         about="SIGKILL of the consumers and of one ingress at once",
-        strikes=((3.0, faults.kill_consumer), (3.0, faults.kill_ingress)),
+        strikes=at(3.0, faults.kill_consumer, faults.kill_ingress),
         messages=300,
         load=BUSY,
         new_work_s=KILLED_INGRESS_S,
@@ -218,7 +229,7 @@ SCENARIOS = (
     Scenario(
         name="backlog",
         about="everything is submitted within two seconds, then the replica is killed",
-        strikes=((2.5, faults.kill_replicas),),
+        strikes=at(2.5, faults.kill_replicas),
         load=Load(jobs=600, duration_s=2),
         new_work_s=60,
         old_work_s=60,
