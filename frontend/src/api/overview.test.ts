@@ -1,29 +1,21 @@
 import { expect, test } from "vitest";
 import type { OverviewMessage } from "./live";
-import { type ModelHistory, type ModelSample, type Overview, withSample } from "./overview";
+import {
+  emptyHistory,
+  type ModelHistory,
+  type ModelSample,
+  type Overview,
+  withSample,
+} from "./overview";
 
 const NOON = Date.parse("2026-01-05T12:00:00Z");
 const at = (seconds: number) => new Date(NOON + seconds * 1000).toISOString();
 const cluster = { nodes: [], replicas: [], ingresses: 1, dashboard_url: null };
 
-function history(steps: Partial<Record<keyof ModelHistory, (number | null)[]>>, length: number) {
-  const nothing = Array.from({ length }, () => 0);
-  const none = Array.from({ length }, () => null);
-  return {
-    submitted: nothing,
-    succeeded: nothing,
-    failed: nothing,
-    predicted: nothing,
-    waiting: nothing,
-    batches: nothing,
-    batch_size: none,
-    wait_p50_s: none,
-    wait_p95_s: none,
-    compute_p50_s: none,
-    compute_p95_s: none,
-    ...steps,
-  } as ModelHistory;
-}
+const history = (steps: Partial<ModelHistory>, length: number) => ({
+  ...emptyHistory(length),
+  ...steps,
+});
 
 const sample = (fields: Partial<ModelSample>): ModelSample => ({
   submitted: 0,

@@ -130,7 +130,8 @@ function greater(one: Value, other: Value): number | null {
   return typeof other === "number" ? Math.max(one, other) : one;
 }
 
-function emptyHistory(length: number): ModelHistory {
+/** The history of a model of which nothing was counted in so many steps. */
+export function emptyHistory(length: number): ModelHistory {
   const nothing = Array.from({ length }, () => 0);
   const none = Array.from({ length }, () => null);
   return {

@@ -3,6 +3,7 @@ import userEvent from "@testing-library/user-event";
 import { beforeEach, expect, test, vi } from "vitest";
 import type { Schemas } from "@/api/client";
 import { LiveSocket, type Socket } from "@/api/live";
+import { emptyHistory } from "@/api/overview";
 import { newQueryClient } from "@/api/queries";
 import { newI18n } from "@/i18n/setup";
 import { keysOff, silentSocket } from "@/test/render";
@@ -50,19 +51,7 @@ function sample(seconds: number, waiting: number): Schemas["Sample"] {
   return { at: at(seconds), span_s: 2, models: { first: model, second: { ...model, waiting: 0 } } };
 }
 
-const quiet = {
-  submitted: [0],
-  succeeded: [0],
-  failed: [0],
-  predicted: [0],
-  waiting: [0],
-  batches: [0],
-  batch_size: [null],
-  wait_p50_s: [null],
-  wait_p95_s: [null],
-  compute_p50_s: [null],
-  compute_p95_s: [null],
-};
+const quiet = emptyHistory(1);
 const busy = { ...quiet, submitted: [300], succeeded: [290], failed: [10] };
 
 function serve(first: Schemas["ModelHistory"]) {

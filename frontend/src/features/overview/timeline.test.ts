@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import type { ModelHistory, Overview } from "@/api/overview";
+import { emptyHistory, type ModelHistory, type Overview } from "@/api/overview";
 import { isIdle, summaryOf } from "./summary";
 import { sum, timelineOf } from "./timeline";
 
@@ -7,22 +7,7 @@ const START = Date.parse("2026-01-05T12:00:00Z") / 1000;
 const at = (seconds: number) => new Date((START + seconds) * 1000).toISOString();
 
 function overview(seconds: number[], columns: Partial<ModelHistory>, spans?: number[]): Overview {
-  const nothing = seconds.map(() => 0);
-  const none = seconds.map(() => null);
-  const model: ModelHistory = {
-    submitted: nothing,
-    succeeded: nothing,
-    failed: nothing,
-    predicted: nothing,
-    waiting: nothing,
-    batches: nothing,
-    batch_size: none,
-    wait_p50_s: none,
-    wait_p95_s: none,
-    compute_p50_s: none,
-    compute_p95_s: none,
-    ...columns,
-  };
+  const model = { ...emptyHistory(seconds.length), ...columns };
   const last = seconds.at(-1) ?? 0;
   return {
     step_s: 10,
