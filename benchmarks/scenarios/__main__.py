@@ -81,7 +81,7 @@ def save(results: Sequence[Result]) -> None:
     found = {name: found[name] for name in (*SHARED, *LONG) if name in found}
     sections = [
         report.section(
-            result["title"].capitalize(),
+            result["title"][:1].upper() + result["title"][1:],  # names keep their capitals
             f"`python -m benchmarks.scenarios {name}`",
             [
                 {
