@@ -1,16 +1,19 @@
-"""What the cluster looks like, as last seen: asks Serve's controller, and who watches has Ray asked, too."""
+"""What the cluster looks like, as last seen: asks Serve's controller, and who watches has Ray asked, too.
+
+The controller's one answer tells of the deployments and of their replicas.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import httpx
 import ray
-from ray import serve
 from ray._private.services import get_webui_url_from_internal_kv
 from ray.serve.context import _get_global_client
 
@@ -22,7 +25,7 @@ logger = logging.getLogger("satellite.cluster")
 POLL_S = 2.0
 # Until every model runs the answer changes often, and readiness waits for it.
 STARTING_POLL_S = 0.25
-# However many watch, nodes and replicas are looked at no more often than this.
+# However many watch, nodes are looked at no more often than this.
 LOOK_S = 5.0
 DASHBOARD_TIMEOUT_S = 2.0
 # Ray remembers nodes that have gone: so many of them are shown.
@@ -44,7 +47,10 @@ class ClusterView:
         self._names = names
         self._on_change = on_change
         self._deployments: dict[str, DeploymentState] = {}
-        self._state = ClusterState()
+        self._replicas: list[ReplicaState] = []
+        self._ingresses = 0
+        self._nodes: list[NodeState] = []
+        self._dashboard_url: str | None = None
         self._looked_at_s = float("-inf")
         self._looking = asyncio.Lock()
         self._task = asyncio.create_task(self._watch())
@@ -58,13 +64,18 @@ class ClusterView:
         async with self._looking:
             if time.monotonic() - self._looked_at_s >= LOOK_S:
                 try:
-                    self._state = await asyncio.to_thread(self._look_closely)
+                    self._nodes, self._dashboard_url = await asyncio.to_thread(_look_at_nodes)
                 except Exception:
                     logger.warning(
                         "Ray does not tell of its nodes.", exc_info=True, extra={"action": "cluster_away"}
                     )
                 self._looked_at_s = time.monotonic()
-            return self._state
+        return ClusterState(
+            nodes=self._nodes,
+            replicas=self._replicas,
+            ingresses=self._ingresses,
+            dashboard_url=self._dashboard_url,
+        )
 
     def close(self) -> None:
         """Stop watching."""
@@ -73,7 +84,7 @@ class ClusterView:
     async def _watch(self) -> None:
         while True:
             try:
-                self._deployments = await asyncio.to_thread(self._look)
+                self._take(await asyncio.to_thread(self._ask))
                 self._on_change()
             except Exception:
                 logger.warning(
@@ -83,46 +94,44 @@ class ClusterView:
             ready = all(state is not None and (state.running or state.sleeps) for state in states)
             await asyncio.sleep(POLL_S if ready else STARTING_POLL_S)
 
-    def _look(self) -> dict[str, DeploymentState]:
-        app = serve.status().applications.get(self._app_name)
-        if app is None:
-            return {}
-        return {
-            name: DeploymentState(
-                state=str(deployment.status.value),
-                message=deployment.message,
-                replicas={_text(state): count for state, count in deployment.replica_states.items()},
-            )
-            for name, deployment in app.deployments.items()
-            if name in self._names
-        }
-
-    def _look_closely(self) -> ClusterState:
+    def _ask(self) -> dict[str, dict[str, Any]]:
+        """What the controller says of the application's deployments, by name."""
         app = _get_global_client().get_serve_details()["applications"].get(self._app_name)
-        deployments = app["deployments"] if app else {}
-        ingresses = deployments[INGRESS]["replicas"] if INGRESS in deployments else []
-        url = get_webui_url_from_internal_kv()
-        return ClusterState(
-            nodes=_nodes(_summaries(url) if url else {}),
-            replicas=[
-                ReplicaState(
-                    model_name=name,
-                    replica_id=replica["replica_id"],
-                    state=_text(replica["state"]),
-                    node_id=replica["node_id"],
-                )
-                for name in self._names
-                if name in deployments
-                for replica in deployments[name]["replicas"]
-            ],
-            ingresses=sum(_text(replica["state"]) == "RUNNING" for replica in ingresses),
-            dashboard_url=f"http://{url}" if url else None,
-        )
+        return app["deployments"] if app else {}
+
+    def _take(self, found: dict[str, dict[str, Any]]) -> None:
+        self._deployments = {
+            name: DeploymentState(
+                state=_text(found[name]["status"]),
+                message=found[name]["message"],
+                replicas=dict(Counter(_text(replica["state"]) for replica in found[name]["replicas"])),
+            )
+            for name in self._names
+            if name in found
+        }
+        self._replicas = [
+            ReplicaState(
+                model_name=name,
+                replica_id=replica["replica_id"],
+                state=_text(replica["state"]),
+                node_id=replica["node_id"],
+            )
+            for name in self._deployments
+            for replica in found[name]["replicas"]
+        ]
+        ingresses = found[INGRESS]["replicas"] if INGRESS in found else []
+        self._ingresses = sum(_text(replica["state"]) == "RUNNING" for replica in ingresses)
 
 
 def _text(state: Any) -> str:
     """A state as Serve spells it, be it an enum or a text already."""
     return str(getattr(state, "value", state))
+
+
+def _look_at_nodes() -> tuple[list[NodeState], str | None]:
+    """The nodes, and where Ray's dashboard is."""
+    url = get_webui_url_from_internal_kv()
+    return _nodes(_summaries(url) if url else {}), f"http://{url}" if url else None
 
 
 def _summaries(url: str) -> dict[str, dict[str, Any]]:
