@@ -11,6 +11,7 @@ import websockets
 from satellite import overview as module
 from satellite.api.overview_schemas import Overview, WsOverview
 from satellite.fairness import Tally
+from satellite.tasks import stop
 
 from .conftest import BODY, MODEL, serve
 from .helpers import accepted, ended, eventually, held_back, submitted
@@ -42,11 +43,12 @@ async def clock(nodes, redis):
     clock = Clock()
     for node in nodes:
         overview = node.context.overview
-        overview._task.cancel()
+        await stop(overview._task)  # it may be in the middle of a tick
         overview._clock = clock
         overview._taken_at_s = clock()
         overview._ticks.clear()
         overview._steps.clear()
+        overview._unsent.clear()
         overview._growth.take()
     return clock
 
