@@ -7,7 +7,7 @@ import warnings
 import pytest
 
 from tests import broker
-from tests.system import running
+from tests.system import System, running
 
 pytest_plugins = ("tests.recording",)
 
@@ -37,11 +37,25 @@ def kafka(kafka_or_why_not):
     return kafka_or_why_not
 
 
+SYSTEM = pytest.StashKey[System]()
+
+
 @pytest.fixture(scope="session")
-def system(kafka_or_why_not):
+def system(kafka_or_why_not, request):
     kafka = None if isinstance(kafka_or_why_not, str) else kafka_or_why_not
     with running(_with_webhooks, kafka=kafka) as system:
+        request.session.stash[SYSTEM] = system
         yield system
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _as_shipped(request):
+    """Files find the system as shipped, but for those with `DEPLOYS`: they deploy over what is there."""
+    system = request.session.stash.get(SYSTEM, None)
+    if system is not None and not getattr(request.module, "DEPLOYS", False):
+        mine = (item for item in request.session.items if item.path == request.path)
+        if any("system" in item.fixturenames for item in mine):
+            system.restore()
 
 
 def pytest_unconfigure():

@@ -38,6 +38,7 @@ class System:
         self.url = f"http://127.0.0.1:{self.http_port}"
         self.ws_url = f"ws://127.0.0.1:{self.http_port}/api/v1/ws"
         self.dashboard_url = f"http://127.0.0.1:{self.dashboard_port}"
+        self.is_as_shipped = True
 
     def reset_root(self):
         """Bring the folder to what the checkout holds: a copy, so that tests may edit it as a user would."""
@@ -45,6 +46,22 @@ class System:
             shutil.rmtree(self.root / name, ignore_errors=True)
             shutil.copytree(REPO_ROOT / name, self.root / name, ignore=shutil.ignore_patterns("__pycache__"))
         shutil.copy(REPO_ROOT / "serve_config.yaml", self.root / "serve_config.yaml")
+
+    def deploy(self):
+        """Deploy what the folder holds, and wait until it runs."""
+        self.run("deploy", str(self.root / "serve_config.yaml"))
+        self.wait_ready()
+
+    def give_back(self):
+        """Leave the folder as it was found. What was deployed stays until somebody needs what is shipped."""
+        self.reset_root()
+        self.is_as_shipped = False
+
+    def restore(self):
+        """Deploy what is shipped, where something else may run."""
+        if not self.is_as_shipped:
+            self.deploy()
+            self.is_as_shipped = True
 
     def run(self, *args, timeout_s=120, check=True):
         done = subprocess.run(

@@ -35,15 +35,9 @@ def probe(system):
     """A model that fails when it is asked to, dropped into the system; given back as found."""
     shutil.copy(REPO_ROOT / "tests/faults/probe_model.py", system.root / "models/probe.py")
     shutil.copy(REPO_ROOT / "tests/faults/probe.yaml", system.root / "configs/models/probe.yaml")
-    _deploy(system)
+    system.deploy()
     yield "probe"
-    system.reset_root()
-    _deploy(system)
-
-
-def _deploy(system):
-    system.run("deploy", str(system.root / "serve_config.yaml"))
-    system.wait_ready()
+    system.give_back()
 
 
 def test_a_forecast_in_the_playground(visit, picture):

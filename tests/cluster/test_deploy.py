@@ -46,8 +46,7 @@ DROPPED = """
 @pytest.fixture(scope="module", autouse=True)
 def _leave_as_found(system):
     yield
-    system.reset_root()
-    system.run("deploy", str(system.root / "serve_config.yaml"))
+    system.give_back()
 
 
 def batching(system, name):

@@ -19,6 +19,7 @@ from tests.system import edit_yaml
 
 from .test_main_job import SUBMIT
 
+DEPLOYS = True
 # Every batch takes so long that whatever stops does so in the middle of one.
 COMPUTE_S = 0.7
 SLEEPER = f"""
@@ -99,8 +100,7 @@ def _one_of_each(system):
     )
     deploy(system, replicas=1, num_cpus=0.25)
     yield
-    system.reset_root()
-    system.run("deploy", str(system.root / "serve_config.yaml"))
+    system.give_back()
 
 
 class Load:

@@ -26,7 +26,7 @@ from satellite.cli.processes import find_run
 from satellite.cli.state import Paths, State, lock_is_free, read_state
 
 SATELLITE = str(Path(sys.executable).with_name("satellite"))
-SECOND_SYSTEM_BYTES = 6 * 1024**3
+SYSTEM_BYTES = 4 * 1024**3
 
 APP = """
 from ray import serve
@@ -165,7 +165,9 @@ def is_loopback(address: str) -> bool:
     return bool((mapped or ip).is_loopback)
 
 
-def test_up_status_down_and_a_second_system_beside_it(home: Home) -> None:
+@pytest.mark.timeout(300)
+def test_up_status_down_and_a_second_system_that_dies_beside_it(home: Home) -> None:
+    room_for_two = psutil.virtual_memory().available > 2 * SYSTEM_BYTES
     state = home.up()
     assert state.phase == "ready"
     assert httpx.get(f"{state.api_url}/hello").json() == {"path": "/hello"}
@@ -199,13 +201,9 @@ def test_up_status_down_and_a_second_system_beside_it(home: Home) -> None:
         assert "SATELLITE_HTTP_PORT" in output
         assert "Traceback" not in output
         assert read_state(other.paths) is None
-        if psutil.virtual_memory().available > SECOND_SYSTEM_BYTES:
+        if room_for_two:
             other.environment["SATELLITE_HTTP_PORT"] = str(free_port())
-            beside = other.up()
-            assert httpx.get(f"{beside.api_url}/there").json() == {"path": "/there"}
-            code, output = other.run("down")
-            assert code == 0
-            other.assert_nothing_left(beside)
+            kill_one_part_after_the_other(other)
 
     assert httpx.get(f"{state.api_url}/still").json() == {"path": "/still"}
     code, output = home.run("down")
@@ -213,9 +211,12 @@ def test_up_status_down_and_a_second_system_beside_it(home: Home) -> None:
     home.assert_nothing_left(state)
     code, output = home.run("status")
     assert code == 3
+    if not room_for_two:
+        kill_one_part_after_the_other(home)
 
 
-def test_parts_that_die_come_back_and_a_killed_supervisor_leaves_nothing(home: Home) -> None:
+def kill_one_part_after_the_other(home: Home) -> None:
+    """The databases come back; of a system whose supervisor is killed nothing stays."""
     state = home.up()
     for name in ("postgres", "redis"):
         part = state.parts[name]
@@ -223,6 +224,7 @@ def test_parts_that_die_come_back_and_a_killed_supervisor_leaves_nothing(home: H
         os.kill(part.process.pid, signal.SIGKILL)
         again = home.wait_for(f"state.parts[{name!r}].restarts == 1 and state.parts[{name!r}].state == 'up'")
         assert again.parts[name].address == part.address
+    assert httpx.get(f"{state.api_url}/there").json() == {"path": "/there"}
     before_kill = home.state
     os.kill(state.supervisor.pid, signal.SIGKILL)
     home.assert_nothing_left(before_kill)

@@ -18,6 +18,7 @@ from safetensors.torch import save_file
 
 from satellite.artifacts import SAFETENSORS, write_manifest
 
+DEPLOYS = True
 MODEL = "multiply"
 VERSIONS = [str(number) for number in range(1, 21)]
 PREDICT = "/api/v1/inference/predict"
@@ -51,11 +52,9 @@ def artifacts(system):
         "autoscaling": {"min_replicas": 2, "max_replicas": 2},
     }
     (system.root / "configs/models" / f"{MODEL}.yaml").write_text(yaml.safe_dump(config))
-    system.run("deploy", str(system.root / "serve_config.yaml"))
-    system.wait_ready()
+    system.deploy()
     yield folder
-    system.reset_root()
-    system.run("deploy", str(system.root / "serve_config.yaml"))
+    system.give_back()
 
 
 def body(number, version=None):

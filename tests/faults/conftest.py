@@ -10,13 +10,7 @@ from tests.faults.run import add_probe, prepare, remove_audit
 @pytest.fixture(scope="module")
 async def features(system):
     add_probe(system)
-    await asyncio.to_thread(_deploy, system)
+    await asyncio.to_thread(system.deploy)
     yield await prepare(system)
     await remove_audit(system)
-    system.reset_root()
-    await asyncio.to_thread(_deploy, system)
-
-
-def _deploy(system):
-    system.run("deploy", str(system.root / "serve_config.yaml"))
-    system.wait_ready()
+    system.give_back()

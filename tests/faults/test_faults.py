@@ -8,6 +8,7 @@ from tests.faults import faults
 from tests.faults.run import run_scenario
 from tests.faults.scenarios import SCENARIOS
 
+DEPLOYS = True
 SHORT = [scenario for scenario in SCENARIOS if scenario.short]
 # These must find something to break, or they have shown nothing.
 BITING = {faults.kill_replicas, faults.kill_ingress}
