@@ -2,8 +2,8 @@
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help install demo up down status logs test report check page page-if-possible check-page faults kafka bench \
-	evaluate secrets k8s-check clean
+.PHONY: help install demo up down status logs test report check check-types check-style check-page page \
+	page-if-possible faults kafka bench evaluate secrets k8s-check clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -53,10 +53,16 @@ report: ## run all tests, and write docs/TEST_RESULTS.md
 	@$(MAKE) --no-print-directory test || true
 	@$(BIN)/python -m tests.report $(RESULTS)/*.xml
 
-check: $(DEV) check-page ## linters and type checkers, and the web page's own tests
+# Two at a time; what each says comes in one piece, where make can do that.
+check: ## linters and type checkers, and the web page's own tests
+	@$(MAKE) --no-print-directory -j2 $(if $(filter output-sync,$(.FEATURES)),-O) check-types check-page check-style
+
+check-types: $(DEV)
+	$(BIN)/basedpyright
+
+check-style: $(DEV)
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
-	$(BIN)/basedpyright
 	$(BIN)/lint-imports
 
 page: ## build the web page into satellite/page, if something has changed
