@@ -28,8 +28,8 @@ HELD = "satellite.held"
 # From this size on it matters how long a body takes; the seconds that a sender may take with refused ones:
 # at once, and then in each second.
 LARGE_BYTES = 128 * 1024
-REFUSED_S, REFUSED_PER_S = 1.0, 0.01
-READ_S_PER_BYTE = 2e-9
+REFUSED_S, REFUSED_PER_S = 0.2, 0.005
+READ_S_PER_BYTE = 5e-9
 _EITHER = 47  # what zlib calls window bits: gzip, or the zlib stream that HTTP calls deflate
 _ENCODINGS = ("gzip", "deflate")
 
@@ -37,8 +37,8 @@ _ENCODINGS = ("gzip", "deflate")
 class Held:
     """What the body of one request takes of an ingress: memory, and time in which nobody else is served.
 
-    Whoever sends large bodies that are no requests, again and again, is soon let do so for a hundredth of the
-    time; the others hardly feel it. What they send in good order is not counted.
+    Whoever sends large bodies that are no requests, again and again, is soon let do so for half a percent of
+    the time; the others hardly feel it. What they send in good order is not counted.
 
     Args:
         load: where it is added up.
