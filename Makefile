@@ -13,6 +13,9 @@ RUNTIME := $(VENV)/.installed-runtime
 DEV := $(VENV)/.installed-dev
 # What pytest wrote of the last run, for docs/TEST_RESULTS.md.
 RESULTS := test-results
+# Tests that need no whole system: two files at a time, each process with databases of its own. And the others.
+SMALL := tests/unit tests/integration
+WHOLE := tests/cluster tests/browser tests/faults
 # What Satellite is measured against: environments of their own, as it needs other versions of what we use.
 PEERS := .venv-peers/.installed .venv-mlserver/.installed
 
@@ -47,7 +50,12 @@ logs: $(RUNTIME) ## follow all logs; Ctrl-C ends it
 test: $(DEV) page-if-possible ## all tests; ARGS="tests/unit -k jobs": those
 	@sh tests/install_debian.sh
 	@rm -rf $(RESULTS)
+ifdef ARGS
 	@$(BIN)/python -m pytest --junitxml=$(RESULTS)/tests.xml $(ARGS)
+else
+	@$(BIN)/python -m pytest --junitxml=$(RESULTS)/small.xml --numprocesses=2 --dist=loadfile $(SMALL); small=$$?; \
+		$(BIN)/python -m pytest --junitxml=$(RESULTS)/whole.xml $(WHOLE) && exit $$small
+endif
 
 report: ## run all tests, and write docs/TEST_RESULTS.md
 	@$(MAKE) --no-print-directory test || true

@@ -31,6 +31,7 @@ WARM_UP = 0.2  # of the time
 LIMIT_PERCENT = 2
 LEAST_MB = 1  # less is a matter of pages, not of growth
 JOB_WATCHERS, MODEL_WATCHERS = 5, 3
+FILLING = 20_000  # jobs, until the ingress's memory of those that ended last is full (`satellite/recent.py`)
 # Of its capacity, each of predicts and jobs: with more of it the generator and the watchers, which share the
 # machine, cannot keep up, and calls pile up until it has no file left to open.
 SHARE = 0.12
@@ -63,7 +64,7 @@ async def run(system: System, *, seconds: float = SECONDS) -> Result:
     await loads.predicts(system.url, clients=8, count=1000)  # warm-up
     predicts_per_s = (await measure(system.url, for_seconds(PREDICT, 5), clients=32)).per_s
     predicts_per_s *= SHARE
-    jobs_per_s = (await loads.durable_jobs(system.url, clients=64, count=4000))[1] * SHARE
+    jobs_per_s = (await loads.durable_jobs(system.url, clients=64, count=FILLING))[1] * SHARE
     stop = asyncio.Event()
     samples: list[_Sample] = []
     errors = _Errors()

@@ -31,11 +31,13 @@ THROW_AWAY_PAUSE_S = 0.05
 
 MAX_FRAGMENTS = 1000  # of one message: each costs ten times its bytes, and more
 MAX_PARTIAL_BYTES = 64 * 1024 * 1024  # of messages that have not come whole, over all sockets
+SMALL_PARTIAL_BYTES = 64 * 1024  # of one socket, which is never blamed for all of them
 # What a socket sends is handed on in pieces that take about this long, so that others have their turn. While
 # it sends more than that, it waits its turn among all that do, and the others have so many times as long.
+# Pieces are small to begin with: of the smallest messages 16 KiB are 2,300, and as many objects of 500 bytes.
 TURN_S = 0.001
 REST = 9
-MIN_PIECE_BYTES, MAX_PIECE_BYTES = 512, 64 * 1024
+MIN_PIECE_BYTES, FIRST_PIECE_BYTES, MAX_PIECE_BYTES = 512, 2 * 1024, 16 * 1024
 _NOTHING = memoryview(b"")
 
 CLOSE_TOO_BIG = 1009
@@ -155,7 +157,7 @@ class BoundedSocket(WebSocketsSansIOProtocol):
     _partial = 0
     _fragments = 0
     _unread = _NOTHING
-    _piece_bytes = MAX_PIECE_BYTES
+    _piece_bytes = FIRST_PIECE_BYTES
     _rest: TimerHandle | None = None
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -221,7 +223,7 @@ class BoundedSocket(WebSocketsSansIOProtocol):
                 self._unread = _NOTHING
                 return
             self._set_partial(len(self.conn.reader.buffer) + sum(map(len, self.frames)))
-            if self._partial_of_all > MAX_PARTIAL_BYTES and self._partial > MAX_PIECE_BYTES:
+            if self._partial_of_all > MAX_PARTIAL_BYTES and self._partial > SMALL_PARTIAL_BYTES:
                 self._fail(CLOSE_TRY_LATER, "too many messages are coming in parts; connect again later")
                 return
             if took_s > TURN_S:

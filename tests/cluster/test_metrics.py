@@ -13,6 +13,7 @@ BODY = {"model_name": MODEL, "data": [1.0, 2.0, 3.0, 4.0]}
 PREDICT = "/api/v1/inference/predict"
 SUBMIT = "/api/v1/inference/submit"
 EXPORT_S = 40  # Ray exports every 10 s, what was set every 2 s
+QUIET_S = 13  # longer than both together
 
 
 def metrics_port(system):
@@ -36,10 +37,21 @@ def scrape(port):
     return samples
 
 
+def settled(port):
+    """The samples, once all that other tests did has been exported."""
+    deadline = time.monotonic() + 2 * EXPORT_S
+    samples = scrape(port)
+    while True:
+        time.sleep(QUIET_S)
+        before, samples = samples, scrape(port)
+        if samples == before:
+            return samples
+        assert time.monotonic() < deadline, "somebody goes on using the model"
+
+
 def test_what_happened_is_counted_once(system, http):
     port = metrics_port(system)
-    time.sleep(15)  # what other tests did is exported by now
-    before = scrape(port)
+    before = settled(port)
     for _ in range(3):
         assert http.post(PREDICT, json=BODY).status_code == 200
     links = [http.post(SUBMIT, json=BODY).json()["links"] for _ in range(2)]
@@ -53,7 +65,7 @@ def test_what_happened_is_counted_once(system, http):
     while grown("job_seconds_count") < 2 or grown("predict_seconds_count") < 3:
         assert time.monotonic() < deadline, scrape(port)
         time.sleep(1)
-    time.sleep(11)
+    time.sleep(QUIET_S)
     assert grown("predict_seconds_count") == grown("predict_seconds_bucket", "+Inf") == 3
     assert grown("job_seconds_count") == grown("jobs_submitted_total") == 2
     assert grown("job_seconds_bucket", "60") == 2

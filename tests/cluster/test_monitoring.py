@@ -123,8 +123,12 @@ def test_every_query_of_every_dashboard_and_rule_finds_something(system, http, p
             time.sleep(1)
     for query in without:
         prometheus.finds(query)  # a query that is wrong is refused
-    targets = prometheus.get("targets")["activeTargets"]
-    assert targets and all(target["health"] == "up" for target in targets)
+    while True:  # one that was just found has not been asked yet
+        targets = prometheus.get("targets")["activeTargets"]
+        if targets and all(target["health"] == "up" for target in targets):
+            break
+        assert time.monotonic() < deadline + FOUND_S, targets
+        time.sleep(1)
     rules = [rule for group in prometheus.get("rules")["groups"] for rule in group["rules"]]
     assert len(rules) > 20 and {rule["health"] for rule in rules} == {"ok"}, rules
     assert not [rule["name"] for rule in rules if rule.get("state") == "firing"]
