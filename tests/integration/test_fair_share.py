@@ -71,11 +71,11 @@ async def test_a_job_that_waits_in_the_database_finds_room_though_another_tenant
             body = new_job(owner=None, job_id=job_id, tenant="one", model_name=MODEL, input=str(series(1)))
             await node.service.store.insert(body)
             many = queue_of(node).held["many"]
-            assert many >= 100  # or more: the feed may have looked before these were here
+            assert many >= 100
             await node.service._upkeep.run()  # as after every heartbeat
             node.service._feed.wake()
             await eventually(lambda: queue_of(node).held["one"] == 1)
-            assert queue_of(node).held["many"] == many
+            assert queue_of(node).held["many"] >= many  # a claim may have been under way
             assert (await row_of(db, str(job_id)))["owner"] == node.service.owner
 
 
