@@ -59,11 +59,12 @@ def server_options(settings: Settings) -> dict[str, Any]:
 class BoundedHttp(HttpToolsProtocol):
     """HTTP/1.1 with heads that are bounded in size, number and time."""
 
-    _in_head = _in_body = False
+    _in_head = _in_body = _lingers = False
     _heads = 0
     _head_bytes = 0
     _patience: TimerHandle | None = None
     _pause: TimerHandle | None = None
+    _partial: tuple[Any, bool] | None = None  # the request whose body is not whole, and its `keep_alive`
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # pyright: ignore[reportIncompatibleMethodOverride]
         """A peer has connected, and should say what it wants."""
@@ -81,6 +82,8 @@ class BoundedHttp(HttpToolsProtocol):
         super().data_received(data)
         if self.transport.is_closing():
             return
+        if self._in_body and not self.pipeline:
+            self._expect_more(self.cycle)
         if self._in_head:
             if self._patience is None:
                 self._wait()
@@ -98,13 +101,14 @@ class BoundedHttp(HttpToolsProtocol):
         self._stop_waiting()
         self._in_head, self._in_body = False, True
         self._heads += 1
-        if len(self.headers) > MAX_HEADERS or len(self.pipeline) >= MAX_PIPELINED:
-            raise ValueError("too many headers, or requests")  # for the parser, which calls the next method
+        if self._lingers or len(self.headers) > MAX_HEADERS or len(self.pipeline) >= MAX_PIPELINED:
+            # For the parser, which has the next method called.
+            raise ValueError("too many headers, or requests, or one after the last one")
         super().on_headers_complete()
 
     def send_400_response(self, msg: str) -> None:
-        """Refuse what has come, and close; without a word where that would stand before other answers."""
-        if self.pipeline:
+        """Refuse what has come, and close; without a word where that would stand among other answers."""
+        if self.pipeline or self._lingers:
             self.transport.abort()
         else:
             super().send_400_response(msg)
@@ -113,7 +117,30 @@ class BoundedHttp(HttpToolsProtocol):
         """The body is whole."""
         self._stop_waiting()
         self._in_body = False
+        if self._lingers:
+            self.transport.close()
+        elif self._partial is not None:
+            (cycle, keep_alive), self._partial = self._partial, None
+            if not cycle.response_started:
+                cycle.keep_alive = keep_alive
         super().on_message_complete()
+
+    def linger(self) -> None:
+        """Close, but not while the body still comes: the peer would lose the answer."""
+        if self._in_body:
+            self._lingers = True
+        else:
+            self.transport.close()
+
+    def _expect_more(self, cycle: Any) -> None:
+        """An answer before the end of the body is the last one on its connection.
+
+        A proxy would send somebody else's request behind that body, to wait until all of it is thrown away.
+        """
+        if self._partial is None and cycle is not None and not cycle.response_started:
+            self._partial = cycle, cycle.keep_alive
+            cycle.keep_alive = False
+            cycle.transport = _Lingering(self)
 
     def on_body(self, body: bytes) -> None:
         """A part of the body."""
@@ -147,6 +174,15 @@ class BoundedHttp(HttpToolsProtocol):
         self._patience = None
         if not self.transport.is_closing():
             self.transport.close()
+
+
+class _Lingering:
+    """The transport of a request whose answer may be sent before its body has come."""
+
+    def __init__(self, protocol: BoundedHttp) -> None:
+        self.write = protocol.transport.write
+        self.is_closing = protocol.transport.is_closing
+        self.close = protocol.linger
 
 
 class BoundedSocket(WebSocketsSansIOProtocol):

@@ -59,7 +59,7 @@ MAX_UNSENT_BYTES = 16 * 1024 * 1024  # of it; or one message, however large
 # What is read of a peer; one that sends more is not read for a while. A large message counts as several, a
 # job that was accepted as none.
 MESSAGES_PER_S, MESSAGES_AT_ONCE = 300, 100
-MESSAGE_BYTES = 16 * 1024
+MESSAGE_BYTES = 2048
 SUBSCRIBE_COST = 2  # it asks PostgreSQL
 MAX_ECHO_BYTES = 64 * 1024
 MAX_FIRST_BYTES = 4096  # of a message from a peer that has not said who it is

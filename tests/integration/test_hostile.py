@@ -248,6 +248,25 @@ async def test_the_cap_applies_while_a_body_streams(victim):
     assert json.loads(announced.body)["code"] == "body_too_large"
 
 
+async def test_an_answer_before_the_end_of_a_body_is_the_last_one_of_its_connection(attacked_alone):
+    """Else a proxy sends somebody else's request behind that body, and it waits there."""
+    size = LARGE + MB
+    async with connected(attacked_alone) as (reader, writer):
+        writer.write(head(Content_Length=size) + b" " * MB)
+        refused = await answered(reader)
+        assert (refused.status, refused.headers["connection"]) == (413, "close")
+        # It is read on, so that the answer arrives, and nothing behind it is looked at.
+        writer.write(b" " * (size - MB) + head("/health/live", "GET"))
+        assert await reader.read() == b""
+    async with connected(attacked_alone) as (reader, writer):
+        for _ in range(2):
+            writer.write(head(Content_Length=len(GOOD) + MB) + GOOD)
+            await asyncio.sleep(0.1)
+            writer.write(b" " * MB)
+            whole = await answered(reader)
+            assert (whole.status, whole.headers.get("connection")) == (200, None)
+
+
 async def test_a_body_that_is_not_as_long_as_announced(victim):
     longer = await sent(victim, head(Content_Length=len(GOOD) + 10), GOOD)
     assert (longer.status, json.loads(longer.body)["code"]) == (408, "body_timeout")
