@@ -76,7 +76,13 @@ def section(
 
 
 def save(
-    folder: Path, name: str, *, title: str, sections: Sequence[Section], data: Mapping[str, Any] | None = None
+    folder: Path,
+    name: str,
+    *,
+    title: str,
+    sections: Sequence[Section],
+    data: Mapping[str, Any] | None = None,
+    place: str | None = None,
 ) -> Path:
     """Save one benchmark's sections, with the machine and the day.
 
@@ -86,13 +92,13 @@ def save(
         title: its heading in the document.
         sections: what the document shows.
         data: what else belongs to it, for programs.
+        place: the machine and the day; "" where each section has its own; None: here and now.
     """
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{name}.json"
     saved = {
         "title": title,
-        "machine": machine(),
-        "measured_on": datetime.now(UTC).date().isoformat(),
+        "place": here_and_now() if place is None else place,
         "sections": [asdict(part) for part in sections],
         "data": data or {},
     }
@@ -113,13 +119,17 @@ def write_document(folder: Path = SAVED, path: Path = DOCUMENT) -> None:
     for name in names:
         saved = load(folder, name)
         assert saved is not None
-        blocks.append(f"## {saved['title']}")
-        blocks.append(f"{saved['machine']}. Measured on {saved['measured_on']}.")
+        blocks += [f"## {saved['title']}", *filter(None, [saved["place"]])]
         blocks += [
             section(part["title"], part["text"], part["rows"], images=part["images"]).markdown()
             for part in saved["sections"]
         ]
     path.write_text("\n\n".join(blocks) + "\n", encoding="utf-8")
+
+
+def here_and_now() -> str:
+    """Where and when a measurement was made, for a reader."""
+    return f"{machine()}. Measured on {datetime.now(UTC).date().isoformat()}."
 
 
 def machine() -> str:

@@ -74,15 +74,15 @@ def main() -> None:
 
 
 def save(results: Sequence[Result]) -> None:
-    """Put the findings into the document; those of other loads on this machine stay."""
+    """Put the findings into the document; those of other loads stay. Each says where and when it was run."""
     saved = report.load(report.SAVED, NAME)
-    found: dict[str, Any] = saved["data"] if saved and saved["machine"] == report.machine() else {}
-    found |= {result.name: result.as_json() for result in results}
+    found: dict[str, Any] = saved["data"] if saved else {}
+    found |= {result.name: {**result.as_json(), "place": report.here_and_now()} for result in results}
     found = {name: found[name] for name in (*SHARED, *LONG) if name in found}
     sections = [
         report.section(
             result["title"][:1].upper() + result["title"][1:],  # names keep their capitals
-            f"`python -m benchmarks.scenarios {name}`",
+            f"`python -m benchmarks.scenarios {name}`. {result['place']}",
             [
                 {
                     "what": finding["what"].strip(),
@@ -95,7 +95,7 @@ def save(results: Sequence[Result]) -> None:
         )
         for name, result in found.items()
     ]
-    report.save(report.SAVED, NAME, title="Satellite's own loads", sections=sections, data=found)
+    report.save(report.SAVED, NAME, title="Satellite's own loads", sections=sections, data=found, place="")
     report.write_document()
 
 
