@@ -53,10 +53,12 @@ def test_headers_that_serve_cannot_decode(http, name):
 def test_a_caller_cannot_tell_serve_when_to_give_up(http):
     run_at = (datetime.now(UTC) + timedelta(seconds=60)).isoformat()
     job = http.post("/api/v1/inference/submit", json={**JOB, "run_at": run_at})
-    path = job.json()["links"]["result"]
+    links = job.json()["links"]
     headers = {"X-Request-Timeout-Seconds": "0.2"}
-    answer = http.get(path, params={"wait_s": 1}, headers=headers)
+    answer = http.get(links["result"], params={"wait_s": 1}, headers=headers)
     assert (answer.status_code, answer.json()["status"]) == (200, "queued")
+    # It is not to end among what other tests count.
+    assert http.post(links["cancel"]).json()["status"] == "cancelled"
 
 
 def test_no_socket_is_compressed(system):
