@@ -71,11 +71,11 @@ async def test_a_job_that_waits_in_the_database_finds_room_though_another_tenant
             body = new_job(owner=None, job_id=job_id, tenant="one", model_name=MODEL, input=str(series(1)))
             await node.service.store.insert(body)
             many = queue_of(node).held["many"]
-            assert many >= 100
+            assert 100 <= many <= 200  # a claim may have been under way while they were submitted
             await node.service._upkeep.run()  # as after every heartbeat
             node.service._feed.wake()
             await eventually(lambda: queue_of(node).held["one"] == 1)
-            assert queue_of(node).held["many"] >= many  # a claim may have been under way
+            assert many <= queue_of(node).held["many"] <= 200
             assert (await row_of(db, str(job_id)))["owner"] == node.service.owner
 
 
@@ -83,7 +83,7 @@ async def test_a_backlog_of_one_tenant_keeps_no_other_in_the_database(database_u
     async with serve(database_url, redis.url, max_held=4) as node:
         with held_back(node):
             await backlog(node, 20)
-            assert queue_of(node).held["many"] >= 4
+            assert 4 <= queue_of(node).held["many"] <= 8
             other = await node.service.submit(submission(1), ONE)
             assert (await row_of(db, str(other.job.job_id)))["owner"] == node.service.owner
 

@@ -12,6 +12,10 @@ ConfigFile = Annotated[
     Path | None,
     typer.Option("--config", help="Serve config to deploy; default: serve_config.yaml of this checkout."),
 ]
+Dashboard = Annotated[
+    str | None,
+    typer.Option(help="Address of the Ray dashboard of a cluster that `satellite up` did not start."),
+]
 Data = Annotated[
     str, typer.Option(help="Numbers `1,2,3`, a file `@series.csv` (or .json), or `-` for standard input.")
 ]

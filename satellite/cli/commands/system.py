@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from satellite.cli.commands.options import AsJson, ConfigFile
+from satellite.cli.commands.options import AsJson, ConfigFile, Dashboard
 from satellite.cli.console import console, foreseen_errors, load_settings, print_json
 
 
@@ -81,10 +81,7 @@ def logs(
 
 def deploy(
     file: Annotated[Path | None, typer.Argument(help="Serve config; default: serve_config.yaml.")] = None,
-    dashboard: Annotated[
-        str | None,
-        typer.Option(help="Address of the Ray dashboard of a cluster that `satellite up` did not start."),
-    ] = None,
+    dashboard: Dashboard = None,
     as_json: AsJson = False,
 ) -> None:
     """Hand a Serve config to the running system, and wait until it runs."""
@@ -102,10 +99,7 @@ def deploy(
 def scale(
     model: Annotated[str, typer.Argument(help="The model's name; see `satellite models`.")],
     replicas: Annotated[str, typer.Argument(help="A number, or `auto`: as its config says.")],
-    dashboard: Annotated[
-        str | None,
-        typer.Option(help="Address of the Ray dashboard of a cluster that `satellite up` did not start."),
-    ] = None,
+    dashboard: Dashboard = None,
     as_json: AsJson = False,
 ) -> None:
     """Give a model a number of replicas by hand, until the next deploy."""
