@@ -61,8 +61,9 @@ class Device(str):
     def put(self, tensor: Any) -> Any:
         """A tensor on this device.
 
-        To a GPU it goes through pinned memory: the copy runs beside what is computed, and nothing waits for
-        it but what needs the tensor.
+        To a GPU it goes through pinned memory, so that Python need not wait for the copy. It is queued on the
+        one stream of the thread that computes: a replica computes one batch at a time, which needs its copy
+        first, so there is nothing that a second stream could run beside it.
         """
         return tensor if self == "cpu" else tensor.pin_memory().to(self, non_blocking=True)
 
