@@ -18,9 +18,9 @@ from ray.serve.handle import DeploymentHandle
 from deployments import asgi_call
 from deployments.autoscaling import BACKLOG
 from deployments.cluster_view import ClusterView
+from deployments.collector import tune_collector
 from deployments.draining import DrainWatch
 from deployments.exposure import listens_on
-from deployments.freezing import freeze
 from deployments.kafka import probe
 from deployments.logs import configure_logging
 from deployments.metrics import Exporter
@@ -152,7 +152,7 @@ class Ingress:
     def __serve_build_asgi_app__(self) -> Application:
         """Called by Serve after the constructor."""
         self._app = Application(self._context, echo_request_id=False)  # Serve sends it
-        freeze()
+        tune_collector()
         return self._app
 
     # For callers that hold a handle, as `satellite.connect()` does; `request`: see `asgi_call.call`

@@ -12,7 +12,7 @@ from ray.exceptions import RayError
 from ray.serve.exceptions import DeploymentUnavailableError, RayServeException
 from ray.serve.handle import DeploymentHandle
 
-from deployments.freezing import freeze
+from deployments.collector import tune_collector
 from deployments.logs import configure_logging
 from deployments.metrics import Exporter
 from satellite.artifacts import ArtifactSource
@@ -63,7 +63,7 @@ class KafkaConsumer:
         )
         await self._bridge.start()
         self._exporter = Exporter(metrics, self._bridge.look)
-        freeze()
+        tune_collector()
 
     def reconfigure(self, user_config: dict[str, Any]) -> None:
         """Take over the models' settings while running. Serve calls this at start and after a deploy."""

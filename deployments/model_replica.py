@@ -16,7 +16,7 @@ from ray import serve
 from uuid_utils.compat import uuid7
 
 from deployments.autoscaling import LOAD
-from deployments.freezing import freeze
+from deployments.collector import tune_collector
 from deployments.logs import configure_logging
 from deployments.metrics import Exporter
 from satellite.artifacts import Artifact, ArtifactSource, first_version
@@ -143,7 +143,7 @@ class ModelReplica:
             if len(found) < 2:
                 raise
             logger.error("The default version cannot be loaded.", extra=self._about("load_failed", error))
-        freeze()
+        tune_collector()
 
     async def run_chunks(self, chunks: Sequence[Chunk]) -> list[ChunkResult]:
         """Compute chunks that came in one call, each in a batch; see `run_chunk`."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from deployments.freezing import freeze
+from deployments.collector import tune_collector
 from deployments.logs import SERVE_LOGGING, configure_logging
 from satellite.config import WebhooksConfig
 from satellite.errors import ConfigError
@@ -33,7 +33,7 @@ class WebhookSender:
         await self._events.start()
         self._webhooks = Webhooks(self._store, self._events, settings)
         self._webhooks.start()
-        freeze()
+        tune_collector()
 
     async def __del__(self) -> None:
         """Called by Serve when the replica stops."""

@@ -23,7 +23,6 @@ from satellite.api.openapi import described
 from satellite.api.problems import problem
 from satellite.api.reading import headers_of, read_body
 from satellite.errors import InvalidRequest, SatelliteError
-from satellite.jobs import Job
 from satellite.submission import Submission, Submitted
 
 router = APIRouter(prefix="/api/v1/inference", tags=["inference"])
@@ -113,11 +112,12 @@ async def predict(request: Request) -> Response:
 
 def accepted(submitted: Submitted) -> Response:
     """202: the job is stored, here is where to find it."""
-    headers = {"Location": _result_path(submitted.job)}
+    body = accepted_body(submitted)
+    headers = {"Location": _result_path(body["job_id"])}
     if submitted.replayed:
         headers["Idempotent-Replayed"] = "true"
     return Response(
-        orjson.dumps(accepted_body(submitted), option=orjson.OPT_UTC_Z),
+        orjson.dumps(body, option=orjson.OPT_UTC_Z),
         status_code=202,
         media_type=JSON,
         headers=headers,
@@ -126,10 +126,10 @@ def accepted(submitted: Submitted) -> Response:
 
 def accepted_body(submitted: Submitted) -> dict[str, Any]:
     """The body of 202."""
-    job = submitted.job
-    path, eta_s = f"/api/v1/jobs/{job.job_id}", submitted.eta_s
+    job, job_id = submitted.job, str(submitted.job.job_id)
+    path, result_path, eta_s = f"/api/v1/jobs/{job_id}", _result_path(job_id), submitted.eta_s
     body: dict[str, Any] = {
-        "job_id": str(job.job_id),
+        "job_id": job_id,
         "status": job.status,
         "model_name": job.model_name,
         "requested_version": job.requested_version,
@@ -137,13 +137,13 @@ def accepted_body(submitted: Submitted) -> dict[str, Any]:
         "queue_position": submitted.queue_position,
         "eta_s": None if eta_s is None else round(eta_s, 3),
         "links": {
-            "result": _result_path(job),
-            "wait": f"{_result_path(job)}?wait_s=30",
+            "result": result_path,
+            "wait": f"{result_path}?wait_s=30",
             "job": path,
             "explain": f"{path}/explain",
             "cancel": f"{path}/cancel",
             "model": f"/api/v1/models/{job.model_name}",
-            "events": f"/api/v1/events?job_id={job.job_id}",
+            "events": f"/api/v1/events?job_id={job_id}",
         },
     }
     if job.parent_id is not None:
@@ -174,8 +174,8 @@ def _items(value: Any, pointer: str) -> list[Any]:
     return value
 
 
-def _result_path(job: Job) -> str:
-    return f"/api/v1/inference/result/{job.job_id}"
+def _result_path(job_id: str) -> str:
+    return f"/api/v1/inference/result/{job_id}"
 
 
 def _key(request: Request) -> str | None:
