@@ -45,7 +45,7 @@ from satellite.tasks import Background
 logger = logging.getLogger(__name__)
 
 # A job that computes for less than this is never written as `running` first: its completion says it all.
-START_WRITE_DELAY_S = 0.05
+START_WRITE_DELAY_S = 0.25
 # What PostgreSQL can hold in one field.
 MAX_RESULT_BYTES = 2**30
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import asyncpg
 
@@ -66,6 +66,7 @@ class Connections:
                 timeout=CONNECT_TIMEOUT_S,
                 command_timeout=COMMAND_TIMEOUT_S,
                 server_settings={"application_name": "satellite"},
+                reset=_keep,
             )
         except AWAY as error:
             raise _unavailable(error) from error
@@ -133,3 +134,7 @@ def _unavailable(why: object) -> StoreUnavailable:
         f"PostgreSQL does not answer ({why}): the request was not accepted. Send it again shortly.",
         retry_after_s=RETRY_AFTER_S,
     )
+
+
+async def _keep(_connection: Any) -> None:
+    """Nothing that is set here outlives its transaction. asyncpg's own reset is a round trip per statement."""

@@ -42,11 +42,13 @@ RETURNING key;
 
 -- name: start_jobs
 -- Only jobs that compute for longer than a moment get this write; the others pass through `running` in
--- complete_jobs.
+-- complete_jobs. Found by their ids, here and below: for the few unfinished jobs that the planner knows of it would read
+-- all there are instead, each time, and there may be 100,000 by then. `finished_at` is in no index that tempts it.
 WITH started AS (
     UPDATE jobs SET status = 'running', started_at = d.started_at
     FROM unnest($1::uuid[], $2::int[], $3::uuid[], $4::timestamptz[]) AS d (id, attempt, owner, started_at)
-    WHERE jobs.id = d.id AND jobs.attempt = d.attempt AND jobs.owner = d.owner AND jobs.status = 'queued'
+    WHERE jobs.id = ANY($1) AND jobs.id = d.id AND jobs.attempt = d.attempt AND jobs.owner = d.owner
+      AND jobs.finished_at IS NULL AND jobs.started_at IS NULL
     RETURNING jobs.id, jobs.tenant, jobs.model_name, jobs.attempt, jobs.started_at)
 INSERT INTO events (job_id, tenant, model_name, status, attempt, at)
 SELECT id, tenant, model_name, 'running', attempt, started_at FROM started;
@@ -64,8 +66,8 @@ WITH done AS (
                 $15::real[], $16::real[], $17::real[], $18::boolean[])
          AS d (id, attempt, owner, status, model_version, started_at, result, error, batch_id, batch_size,
                flush_reason, replica_id, admission_s, queue_s, load_s, fill_s, compute_s, start_recorded)
-    WHERE jobs.id = d.id AND jobs.attempt = d.attempt AND jobs.owner = d.owner
-      AND jobs.status IN ('queued', 'running')
+    WHERE jobs.id = ANY($1) AND jobs.id = d.id AND jobs.attempt = d.attempt AND jobs.owner = d.owner
+      AND jobs.finished_at IS NULL
     RETURNING jobs.id, jobs.tenant, jobs.model_name, jobs.status, jobs.attempt, jobs.started_at,
               jobs.finished_at, d.start_recorded),
 logged AS (
@@ -92,8 +94,8 @@ again AS (
                     attempts = coalesce(jobs.attempts, '[]') || d.ended,
                     run_at = now() + make_interval(secs => d.delay_s),
                     rank_at = now() + make_interval(secs => d.delay_s) - jobs.priority * $8::interval
-    FROM d WHERE jobs.id = d.id AND jobs.owner = d.owner AND jobs.attempt = d.attempt
-             AND jobs.status IN ('queued', 'running')
+    FROM d WHERE jobs.id = ANY($1) AND jobs.id = d.id AND jobs.owner = d.owner AND jobs.attempt = d.attempt
+             AND jobs.finished_at IS NULL
     RETURNING jobs.id, jobs.tenant, jobs.model_name, jobs.attempt, d.started_at, d.start_recorded),
 logged AS (
     INSERT INTO events (job_id, tenant, model_name, status, attempt, at)
@@ -104,7 +106,7 @@ logged AS (
 SELECT id FROM again
 UNION ALL
 SELECT jobs.id FROM jobs JOIN d ON jobs.id = d.id AND jobs.owner = d.owner
-WHERE jobs.attempt = d.attempt + 1 AND jobs.status = 'queued';
+WHERE jobs.id = ANY($1) AND jobs.attempt = d.attempt + 1 AND jobs.finished_at IS NULL AND jobs.started_at IS NULL;
 
 -- name: heartbeat
 -- Database time, on both sides of the lease: the clocks of the ingresses do not matter. No row means that the

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import json
 from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
@@ -12,7 +13,7 @@ from alembic.script import ScriptDirectory
 
 from satellite.errors import StoreUnavailable
 from satellite.jobs import PRIORITY_STEP, Job, JobStatus, Run, ended_attempt, new_job_id
-from satellite.store import Completion, IdempotencyKey, NewJob, Requeue, Start, Store, migrate
+from satellite.store import Completion, IdempotencyKey, JobFilter, NewJob, Requeue, Start, Store, migrate
 
 OWNER = uuid4()
 
@@ -75,6 +76,61 @@ async def test_hundreds_of_inserts_and_completions_at_once(store, db):
     await asyncio.gather(*(store.insert(job) for job in jobs))
     assert all(await store.complete([completion(job) for job in jobs]))
     assert await db.fetchval("SELECT count(*) FROM jobs WHERE status = 'succeeded'") == 700
+
+
+@pytest.mark.parametrize("way", ["start", "complete", "requeue"])
+async def test_what_moves_a_job_looks_at_no_other(store, db, monkeypatch, way):
+    # The planner has seen a table in which nothing is unfinished; then much comes at once.
+    ended = [new_job() for _ in range(1000)]
+    await store.insert_all(ended)
+    await store.complete([completion(job) for job in ended])
+    await db.execute("ANALYZE jobs")
+    jobs = [new_job() for _ in range(3000)]
+    await store.insert_all(jobs)
+
+    plans = []
+
+    async def explain(query, *arguments):
+        await db.execute("BEGIN")
+        plans.append(await db.fetchval(f"EXPLAIN (ANALYZE, FORMAT JSON) {query}", *arguments))
+        await db.execute("ROLLBACK")
+        return []
+
+    monkeypatch.setattr(store, "_fetch", explain)
+    some = jobs[:25]
+    if way == "start":
+        began = datetime.now(UTC)
+        await asyncio.gather(
+            *(
+                store.start(Start(job_id=job.job.job_id, attempt=1, owner=OWNER, started_at=began))
+                for job in some
+            )
+        )
+    elif way == "requeue":
+        await asyncio.gather(*(store.requeue(requeue(job)) for job in some))
+    else:
+        await store._complete([completion(job) for job in some])
+    assert 0 < sum(rows_read(json.loads(plan)[0]["Plan"]) for plan in plans) < 200
+
+
+def rows_read(plan):
+    """How many rows of jobs the scans of a plan have looked at."""
+    is_scan = plan.get("Relation Name", "").startswith("jobs_") and "Scan" in plan["Node Type"]
+    read = plan["Actual Rows"] + plan.get("Rows Removed by Filter", 0) if is_scan else 0
+    return plan["Actual Loops"] * read + sum(map(rows_read, plan.get("Plans", [])))
+
+
+async def test_what_is_set_for_one_statement_is_gone_with_it(store):
+    async def settings():
+        async with store.connections.pool.acquire() as connection:
+            rows = await connection.fetch("SELECT name, setting FROM pg_settings WHERE name <> 'jit'")
+        return {row["name"]: row["setting"] for row in rows}
+
+    before = await settings()
+    await store.claim(OWNER, {"m": 1})
+    await store.list_jobs("default", JobFilter(), before=None, limit=1)
+    await store.ensure_partitions()
+    assert await settings() == before
 
 
 async def test_a_job_is_read_back_whole(store):
