@@ -137,4 +137,4 @@ def _unavailable(why: object) -> StoreUnavailable:
 
 
 async def _keep(_connection: Any) -> None:
-    """Nothing that is set here outlives its transaction. asyncpg's own reset is a round trip per statement."""
+    """Nothing set here outlives its transaction. asyncpg's own reset is a round trip per statement."""
