@@ -22,7 +22,8 @@ from .test_api import RESULT, SUBMIT
 
 # A condition of a WHERE on the attempt, the owner or the state, however it is spelled.
 FENCE = re.compile(
-    r"\bAND\s+\w+\.(attempt|owner|finished_at)\s*(?:=|IS\b|IS\s+NOT\s+DISTINCT\s+FROM\b)\s*[\w.$]+"
+    r"\bAND\s+\w+\.(attempt|owner|status|finished_at)\s*"
+    r"(?:=|IN\b|IS\s+NOT\s+DISTINCT\s+FROM\b|IS\b(?!\s+NOT\b))\s*(?:\([^)]*\)|[\w.$]+)"
 )
 NONCE = 7.0
 
