@@ -113,7 +113,7 @@ async def predict(request: Request) -> Response:
 def accepted(submitted: Submitted) -> Response:
     """202: the job is stored, here is where to find it."""
     body = accepted_body(submitted)
-    headers = {"Location": _result_path(body["job_id"])}
+    headers = {"Location": body["links"]["result"]}
     if submitted.replayed:
         headers["Idempotent-Replayed"] = "true"
     return Response(
@@ -127,7 +127,8 @@ def accepted(submitted: Submitted) -> Response:
 def accepted_body(submitted: Submitted) -> dict[str, Any]:
     """The body of 202."""
     job, job_id = submitted.job, str(submitted.job.job_id)
-    path, result_path, eta_s = f"/api/v1/jobs/{job_id}", _result_path(job_id), submitted.eta_s
+    path, result_path = f"/api/v1/jobs/{job_id}", f"/api/v1/inference/result/{job_id}"
+    eta_s = submitted.eta_s
     body: dict[str, Any] = {
         "job_id": job_id,
         "status": job.status,
@@ -172,10 +173,6 @@ def _items(value: Any, pointer: str) -> list[Any]:
     if not isinstance(value, list) or not 1 <= len(value) <= MAX_ITEMS:
         raise invalid(pointer, f"must be a list of 1 to {MAX_ITEMS} submissions")
     return value
-
-
-def _result_path(job_id: str) -> str:
-    return f"/api/v1/inference/result/{job_id}"
 
 
 def _key(request: Request) -> str | None:
